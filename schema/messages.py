@@ -1,0 +1,78 @@
+"""Messages that other programs send, and the names they are sent to.
+
+The field names are public API (`geotag.locate.v1`): adding an optional field is allowed, anything else is v2.
+"""
+
+import uuid
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+LOCATE_TASK = "geotag.locate.v1"
+LOCATE_QUEUE = "geotag.locate"
+INGRESS_QUEUE = "geotag.ingress"
+TRAIN_QUEUE = "geotag.train"
+DEAD_SUFFIX = ".dead"
+JOB_CHANNEL = "globetag_job"
+"""LISTEN/NOTIFY channel that wakes dispatchers. A wake-up only: losing a notification costs a second."""
+
+DEFAULT_COLLECTION = "default"
+
+_JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
+
+
+def _storable(value: str) -> str:
+    """Postgres stores neither NUL nor lone surrogates; a producer that sends them is told so."""
+    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("contains NUL or a lone surrogate")
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_storable)]
+ShortText = Annotated[_Text, StringConstraints(strip_whitespace=True, max_length=2000)]
+Uri = Annotated[_Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=8192)]
+CollectionName = Annotated[_Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class Hints(BaseModel):
+    """What the archive's records say about a photograph. Claims: they may be wrong or hostile."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: ShortText | None = None
+    region: ShortText | None = None
+    date: ShortText | None = None
+
+
+class LocateRequest(BaseModel):
+    """Keyword arguments of the task `geotag.locate.v1`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    uri: Uri
+    collection: CollectionName = DEFAULT_COLLECTION
+    job_id: uuid.UUID | None = None
+    hints: Hints = Field(default_factory=Hints)
+    verify: bool = False
+    priority: Annotated[int, Field(ge=0, le=1)] = 0
+
+    @property
+    def effective_job_id(self) -> str:
+        """The caller's `job_id`, or the id that this uri has in this collection."""
+        return str(self.job_id or job_id_for(self.collection, self.uri))
+
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> "LocateRequest":
+        """Raises `ValueError` with one line that names every bad field."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}" for fault in error.errors()
+            )
+            raise ValueError(faults) from None
+
+
+def job_id_for(collection: str, uri: str) -> uuid.UUID:
+    """The id of the one default job for `uri` in `collection`: the same photograph enqueued twice is one job."""
+    return uuid.uuid5(_JOB_NAMESPACE, f"{collection}\n{uri}")

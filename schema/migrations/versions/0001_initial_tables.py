@@ -1,0 +1,385 @@
+"""Initial tables
+
+Rules: add before you remove (the previous release keeps running meanwhile); no long locks; big indexes
+CONCURRENTLY in an autocommit block. Never edit a migration that has been released.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "collection",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_collection")),
+        sa.UniqueConstraint("name", name=op.f("uq_collection_name")),
+        comment="A named set of photographs: an archive, a fonds, one customer.",
+    )
+    op.create_table(
+        "model_version",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False, comment="lvlm or gate"),
+        sa.Column(
+            "name", sa.Text(), nullable=False, comment="Hub id, folder or open_clip name, as the operator chose it"
+        ),
+        sa.Column(
+            "version", sa.Text(), nullable=False, comment="Hash of the weights and of all that changes an output"
+        ),
+        sa.Column(
+            "untrained",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="Random weights: its output is plumbing and says nothing about the photograph",
+        ),
+        sa.Column(
+            "card", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_version")),
+        sa.UniqueConstraint("kind", "name", "version", name=op.f("uq_model_version_kind_name_version")),
+        comment="Every model that has ever answered here.",
+    )
+    op.create_table(
+        "calibration",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("model_version_id", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column(
+            "coverage", sa.Double(), nullable=False, comment="Share of true places promised inside radius_km"
+        ),
+        sa.Column("parameters", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["model_version_id"], ["model_version.id"], name=op.f("fk_calibration_model_version_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_calibration")),
+        sa.UniqueConstraint("version", name=op.f("uq_calibration_version")),
+        comment="What turns a model's agreement into a radius with a stated coverage.",
+    )
+    op.create_table(
+        "image",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False, comment="Of the file's bytes, hexadecimal"),
+        sa.Column("format", sa.Text(), nullable=False),
+        sa.Column("width_px", sa.Integer(), nullable=False, comment="As shown, after the EXIF turn"),
+        sa.Column("height_px", sa.Integer(), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "taken_at", sa.DateTime(), nullable=True, comment="Camera clock, local time of the place; often wrong"
+        ),
+        sa.Column("caption", sa.Text(), nullable=True, comment="What the file says of itself: untrusted text"),
+        sa.Column(
+            "data_mining",
+            sa.Text(),
+            nullable=True,
+            comment="plus:DataMining (IPTC 2023.1); the trainer honours it",
+        ),
+        sa.Column(
+            "metadata_notes",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "embedding", HALFVEC(), nullable=True, comment="L2-normalised CLIP embedding of embedding_model_id"
+        ),
+        sa.Column("embedding_model_id", sa.BigInteger(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["embedding_model_id"], ["model_version.id"], name=op.f("fk_image_embedding_model_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_image")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_image_sha256")),
+        comment="One row for each distinct file content that was ever decoded.",
+    )
+    op.create_table(
+        "training_run",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("recipe", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("model_version_id", sa.BigInteger(), nullable=True, comment="What the run produced"),
+        sa.Column(
+            "settings",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "metrics",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["model_version_id"], ["model_version.id"], name=op.f("fk_training_run_model_version_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_training_run")),
+        comment="Runs of the trainer, with their settings and metrics.",
+    )
+    op.create_table(
+        "label",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("image_id", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("lat", sa.Double(), nullable=False),
+        sa.Column("lon", sa.Double(), nullable=False),
+        sa.Column(
+            "accuracy_m", sa.Double(), nullable=True, comment="GPSHPositioningError, or as the author states"
+        ),
+        sa.Column("country_code", sa.Text(), nullable=True),
+        sa.Column("region", sa.Text(), nullable=True),
+        sa.Column("city", sa.Text(), nullable=True),
+        sa.Column("geoname_id", sa.BigInteger(), nullable=True),
+        sa.Column("author", sa.Text(), nullable=True, comment="Who set it, for manual and imported labels"),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("source IN ('manual', 'exif', 'xmp', 'import')", name=op.f("ck_label_source")),
+        sa.CheckConstraint("(lat IS NULL) = (lon IS NULL)", name=op.f("ck_label_lat_with_lon")),
+        sa.CheckConstraint("lat BETWEEN -90 AND 90", name=op.f("ck_label_lat_range")),
+        sa.CheckConstraint("lon BETWEEN -180 AND 180", name=op.f("ck_label_lon_range")),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name=op.f("fk_label_image_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_label")),
+        comment="Known places: truth, by source. Append-only; the latest of the highest source counts.",
+    )
+    op.create_index("ix_label_image_id", "label", ["image_id"], unique=False)
+    op.create_index(
+        "uq_label_from_file",
+        "label",
+        ["image_id", "source"],
+        unique=True,
+        postgresql_where=sa.text("source IN ('exif', 'xmp')"),
+    )
+    op.create_table(
+        "prediction",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("image_id", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Why there is no place"),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column("lat", sa.Double(), nullable=True),
+        sa.Column("lon", sa.Double(), nullable=True),
+        sa.Column("radius_km", sa.Double(), nullable=True),
+        sa.Column(
+            "coverage",
+            sa.Double(),
+            nullable=True,
+            comment="Share of true places inside radius_km; NULL = nominal, not calibrated",
+        ),
+        sa.Column("granularity", sa.Text(), nullable=True),
+        sa.Column("country_code", sa.Text(), nullable=True, comment="ISO 3166-1 alpha-2"),
+        sa.Column("region", sa.Text(), nullable=True),
+        sa.Column("city", sa.Text(), nullable=True),
+        sa.Column("geoname_id", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "stated_place",
+            sa.Text(),
+            nullable=True,
+            comment="The place in the model's own words, known to the gazetteer or not",
+        ),
+        sa.Column("confidence", sa.Double(), nullable=True, comment="NULL until a calibration exists"),
+        sa.Column("gate_score", sa.Double(), nullable=True),
+        sa.Column(
+            "alternatives",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "notes", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'[]'::jsonb"), nullable=False
+        ),
+        sa.Column(
+            "pipeline_version", sa.Text(), nullable=False, comment="Hash over all versions and settings below"
+        ),
+        sa.Column(
+            "request_hash", sa.Text(), nullable=False, comment="Hash of the hints and options of the request"
+        ),
+        sa.Column("model_version_id", sa.BigInteger(), nullable=False),
+        sa.Column("gate_version_id", sa.BigInteger(), nullable=False),
+        sa.Column("calibration_id", sa.BigInteger(), nullable=True),
+        sa.Column("prompt_hash", sa.Text(), nullable=False),
+        sa.Column("sampling", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("gazetteer_version", sa.Text(), nullable=False),
+        sa.Column("code_version", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "granularity IN ('street', 'city', 'region', 'country')", name=op.f("ck_prediction_granularity")
+        ),
+        sa.CheckConstraint(
+            "reason IN ('unreachable', 'not_found', 'refused_address', 'forbidden', 'too_large', 'empty', 'not_an_image', 'unsupported', 'unreadable', 'model_error', 'unparsable', 'timeout', 'worker_lost', 'internal_error', 'below_threshold', 'model_abstained', 'unknown_place')",
+            name=op.f("ck_prediction_reason"),
+        ),
+        sa.CheckConstraint("status <> 'located' OR lat IS NOT NULL", name=op.f("ck_prediction_located_has_point")),
+        sa.CheckConstraint("status = 'located' OR lat IS NULL", name=op.f("ck_prediction_only_located_has_point")),
+        sa.CheckConstraint(
+            "status = 'located' OR reason IS NOT NULL", name=op.f("ck_prediction_refusal_has_reason")
+        ),
+        sa.CheckConstraint("status IN ('located', 'not_locatable', 'failed')", name=op.f("ck_prediction_status")),
+        sa.CheckConstraint("(lat IS NULL) = (lon IS NULL)", name=op.f("ck_prediction_lat_with_lon")),
+        sa.CheckConstraint("lat BETWEEN -90 AND 90", name=op.f("ck_prediction_lat_range")),
+        sa.CheckConstraint("lon BETWEEN -180 AND 180", name=op.f("ck_prediction_lon_range")),
+        sa.ForeignKeyConstraint(["calibration_id"], ["calibration.id"], name=op.f("fk_prediction_calibration_id")),
+        sa.ForeignKeyConstraint(
+            ["gate_version_id"], ["model_version.id"], name=op.f("fk_prediction_gate_version_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["image_id"], ["image.id"], name=op.f("fk_prediction_image_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["model_version_id"], ["model_version.id"], name=op.f("fk_prediction_model_version_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_prediction")),
+        comment="What a model said of an image. Append-only; never truth.",
+    )
+    op.create_index("ix_prediction_country_code", "prediction", ["country_code"], unique=False)
+    op.create_index("ix_prediction_image_id", "prediction", ["image_id"], unique=False)
+    op.create_index(
+        "uq_prediction_answer",
+        "prediction",
+        ["image_id", "pipeline_version", "request_hash"],
+        unique=True,
+        postgresql_where=sa.text("status <> 'failed'"),
+    )
+    op.create_table(
+        "job",
+        sa.Column(
+            "id", sa.UUID(as_uuid=False), nullable=False, comment="By default derived from collection and uri"
+        ),
+        sa.Column("collection_id", sa.BigInteger(), nullable=False),
+        sa.Column("uri", sa.Text(), nullable=False),
+        sa.Column(
+            "source_tag",
+            sa.Text(),
+            nullable=True,
+            comment="Size and time or ETag of the source when it was enqueued",
+        ),
+        sa.Column(
+            "hints", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
+        ),
+        sa.Column("verify", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column(
+            "priority",
+            sa.SmallInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="0 bulk, 1 interactive",
+        ),
+        sa.Column(
+            "batch_id", sa.UUID(as_uuid=False), nullable=True, comment="The submission that named this job last"
+        ),
+        sa.Column("state", sa.Text(), server_default=sa.text("'queued'"), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=True, comment="For done jobs: known, located or not_locatable"),
+        sa.Column(
+            "reused",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="Answered from an earlier row",
+        ),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=True),
+        sa.Column(
+            "attempts",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Counted before the work",
+        ),
+        sa.Column(
+            "losses",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Times the worker died with it",
+        ),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "published_at", sa.DateTime(timezone=True), nullable=True, comment="When the broker was last told"
+        ),
+        sa.Column(
+            "lease_until",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="The worker's promise to be alive, while running",
+        ),
+        sa.Column("worker", sa.Text(), nullable=True),
+        sa.Column("image_id", sa.BigInteger(), nullable=True),
+        sa.Column("prediction_id", sa.BigInteger(), nullable=True),
+        sa.Column("pipeline_version", sa.Text(), nullable=True, comment="The pipeline that settled it"),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name=op.f("ck_job_done_has_outcome")),
+        sa.CheckConstraint("outcome IN ('known', 'located', 'not_locatable')", name=op.f("ck_job_outcome")),
+        sa.CheckConstraint(
+            "reason IN ('unreachable', 'not_found', 'refused_address', 'forbidden', 'too_large', 'empty', 'not_an_image', 'unsupported', 'unreadable', 'model_error', 'unparsable', 'timeout', 'worker_lost', 'internal_error', 'below_threshold', 'model_abstained', 'unknown_place')",
+            name=op.f("ck_job_reason"),
+        ),
+        sa.CheckConstraint("state IN ('queued', 'running', 'done', 'failed', 'dead')", name=op.f("ck_job_state")),
+        sa.CheckConstraint(
+            "state NOT IN ('failed', 'dead') OR reason IS NOT NULL", name=op.f("ck_job_failure_has_reason")
+        ),
+        sa.ForeignKeyConstraint(["collection_id"], ["collection.id"], name=op.f("fk_job_collection_id")),
+        sa.ForeignKeyConstraint(["image_id"], ["image.id"], name=op.f("fk_job_image_id"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(
+            ["prediction_id"], ["prediction.id"], name=op.f("fk_job_prediction_id"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+        comment="One request to place one photograph. Postgres is the truth, the broker is a wake-up.",
+    )
+    op.create_index("ix_job_batch", "job", ["batch_id", "state"], unique=False)
+    op.create_index("ix_job_collection_id", "job", ["collection_id", "state"], unique=False)
+    op.create_index(
+        "ix_job_due",
+        "job",
+        [sa.literal_column("priority DESC"), "due_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'queued'"),
+    )
+    op.create_index("ix_job_image_id", "job", ["image_id"], unique=False)
+    op.create_index(
+        "ix_job_lease", "job", ["lease_until"], unique=False, postgresql_where=sa.text("state = 'running'")
+    )
+    op.create_index("ix_job_prediction_id", "job", ["prediction_id"], unique=False)
+    op.create_table(
+        "trace",
+        sa.Column("prediction_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "reasoning", sa.Text(), nullable=False, comment="The model's stated reasons: a claim, not evidence"
+        ),
+        sa.Column("answer", sa.Text(), nullable=False, comment="The raw completion, as printed"),
+        sa.Column(
+            "cues",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+            comment="[{text, supported}]; supported is null where nobody has checked the picture",
+        ),
+        sa.Column("tokens", sa.Integer(), nullable=True),
+        sa.Column("mean_logprob", sa.REAL(), nullable=True),
+        sa.Column("finish_reason", sa.Text(), nullable=True),
+        sa.Column(
+            "search",
+            postgresql.TSVECTOR(),
+            sa.Computed("to_tsvector('simple', left(reasoning, 200000))", persisted=True),
+            nullable=False,
+        ),
+        sa.ForeignKeyConstraint(
+            ["prediction_id"], ["prediction.id"], name=op.f("fk_trace_prediction_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("prediction_id", name=op.f("pk_trace")),
+        comment="What the model printed, one-to-one with its prediction.",
+    )
+    op.create_index("ix_trace_search", "trace", ["search"], unique=False, postgresql_using="gin")

@@ -1,0 +1,365 @@
+"""Every SQL statement that the system runs, named and described. No SQL is built from strings anywhere.
+
+Statements that handle many rows take one JSON array (`:rows`) and unpack it in Postgres: one round trip for a
+group, whatever its size. Rows are always touched in a fixed order, so that two groups cannot deadlock.
+"""
+
+from sqlalchemy import text
+
+# ---------------------------------------------------------------- collections and models
+
+# The collection's id; creates it when it is new.
+ENSURE_COLLECTION = text("""
+    WITH made AS (
+        INSERT INTO collection (name) VALUES (:name) ON CONFLICT (name) DO NOTHING RETURNING id
+    )
+    SELECT id FROM made UNION ALL SELECT id FROM collection WHERE name = :name LIMIT 1
+""")
+
+# The model version's id; records it when it is new.
+ENSURE_MODEL_VERSION = text("""
+    INSERT INTO model_version (kind, name, version, untrained) VALUES (:kind, :name, :version, :untrained)
+    ON CONFLICT (kind, name, version) DO UPDATE SET untrained = excluded.untrained
+    RETURNING id
+""")
+
+# All model versions, with how many predictions each has made.
+LIST_MODEL_VERSIONS = text("""
+    SELECT m.kind, m.name, m.version, m.untrained, m.created_at, count(p.id) AS predictions
+    FROM model_version m LEFT JOIN prediction p ON m.id IN (p.model_version_id, p.gate_version_id)
+    GROUP BY m.id ORDER BY m.kind, m.created_at
+""")
+
+# ---------------------------------------------------------------- enqueueing
+
+# Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
+# them again where the source, the request or (when given) the pipeline has changed since they were settled.
+# Returns how many rows fell into each kind.
+ENQUEUE = text("""
+    WITH given AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
+            id uuid, uri text, source_tag text, hints jsonb, verify boolean, priority smallint)
+    ), before AS (
+        SELECT j.id, j.state,
+               j.source_tag IS DISTINCT FROM g.source_tag OR j.hints <> g.hints OR j.verify <> g.verify
+               OR (CAST(:pipeline_version AS text) IS NOT NULL
+                   AND j.pipeline_version IS DISTINCT FROM :pipeline_version AND j.state = 'done') AS changed
+        FROM job j JOIN given g USING (id)
+    ), written AS (
+        INSERT INTO job (id, collection_id, uri, source_tag, hints, verify, priority, batch_id)
+        SELECT id, :collection_id, uri, source_tag, hints, verify, priority, CAST(:batch_id AS uuid)
+        FROM given ORDER BY id
+        ON CONFLICT (id) DO UPDATE SET
+            batch_id = excluded.batch_id,
+            source_tag = excluded.source_tag,
+            hints = excluded.hints,
+            verify = excluded.verify,
+            priority = excluded.priority
+        RETURNING id
+    )
+    SELECT coalesce(CASE
+               WHEN b.state IN ('queued', 'running') THEN 'waiting'
+               WHEN b.changed THEN 'changed'
+               ELSE b.state END, 'new') AS kind,
+           array_agg(w.id) AS ids
+    FROM written w LEFT JOIN before b USING (id) GROUP BY 1
+""")
+
+# Puts settled jobs back into the queue, as if they had never been tried.
+REQUEUE = text("""
+    UPDATE job SET state = 'queued', outcome = NULL, reason = NULL, detail = NULL, reused = false, attempts = 0,
+        losses = 0, due_at = now(), published_at = NULL, lease_until = NULL, worker = NULL, finished_at = NULL
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('done', 'failed', 'dead')
+""")
+
+# The same for every failed or dead job of a collection (NULL: all) with a reason (NULL: any). Returns the count.
+RETRY_FAILED = text("""
+    WITH chosen AS (
+        SELECT j.id FROM job j JOIN collection c ON c.id = j.collection_id
+        WHERE j.state IN ('failed', 'dead')
+          AND (CAST(:collection AS text) IS NULL OR c.name = :collection)
+          AND (CAST(:reason AS text) IS NULL OR j.reason = :reason)
+        ORDER BY j.id FOR UPDATE OF j
+    ), again AS (
+        UPDATE job SET state = 'queued', reason = NULL, detail = NULL, attempts = 0, losses = 0, due_at = now(),
+            published_at = NULL, lease_until = NULL, worker = NULL, finished_at = NULL,
+            batch_id = CAST(:batch_id AS uuid)
+        FROM chosen WHERE job.id = chosen.id RETURNING job.id
+    )
+    SELECT count(*) FROM again
+""")
+
+# Wakes the dispatchers. Sent in the transaction that made rows due, so it arrives after the commit.
+NOTIFY_JOBS = text("SELECT pg_notify(:channel, '')")
+
+# ---------------------------------------------------------------- dispatching
+
+# Rows whose worker broke its promise go back into the queue, or end as dead at the cap. Returns what became of
+# each. The worker takes a lost row up with care: it probes the photograph in a child process first.
+SWEEP_LEASES = text("""
+    WITH lost AS (
+        SELECT id FROM job WHERE state = 'running' AND lease_until < now() ORDER BY id
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE job SET
+        losses = losses + 1,
+        state = CASE WHEN losses + 1 >= :max_losses THEN 'dead' ELSE 'queued' END,
+        reason = CASE WHEN losses + 1 >= :max_losses THEN 'worker_lost' END,
+        detail = CASE WHEN losses + 1 >= :max_losses
+                      THEN 'The worker died ' || (losses + 1) || ' times while it worked on this photograph.' END,
+        finished_at = CASE WHEN losses + 1 >= :max_losses THEN now() END,
+        due_at = now(), published_at = NULL, lease_until = NULL, worker = NULL
+    FROM lost WHERE job.id = lost.id
+    RETURNING job.id, job.state
+""")
+
+# Takes up to :room due rows that the broker was not told of lately, and marks them as told.
+TAKE_DUE = text("""
+    WITH due AS (
+        SELECT id FROM job
+        WHERE state = 'queued' AND due_at <= now()
+          AND (published_at IS NULL OR published_at < now() - make_interval(secs => :republish_after_s))
+        ORDER BY priority DESC, due_at LIMIT :room
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE job SET published_at = now() FROM due WHERE job.id = due.id
+    RETURNING job.id, job.uri, job.priority
+""")
+
+# Rows that the broker was told of, that no worker has taken up since, although the broker has nothing left.
+# (:grace_s covers messages on their way.) They are told again.
+FORGET_PUBLISHED = text("""
+    UPDATE job SET published_at = NULL
+    WHERE state = 'queued' AND due_at <= now() AND published_at < now() - make_interval(secs => :grace_s)
+""")
+
+# Takes rows back whose message could not be handed to the broker.
+UNPUBLISH = text("""
+    UPDATE job SET published_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'queued'
+""")
+
+# ---------------------------------------------------------------- working
+
+# Rows: id. Starts queued jobs and counts the attempt, committed before any work is done. Rows that are not
+# returned are taken, settled or unknown.
+CLAIM = text("""
+    WITH wanted AS (
+        SELECT j.id FROM job j
+        WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state = 'queued'
+        ORDER BY j.id FOR UPDATE
+    )
+    UPDATE job SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = now(),
+        lease_until = now() + make_interval(secs => :lease_s)
+    FROM wanted WHERE job.id = wanted.id
+    RETURNING job.id, job.uri, job.hints, job.verify, job.attempts, job.losses
+""")
+
+# Rows: id, collection, uri, hints, verify, priority. Jobs that a foreign producer sent straight to the workers:
+# made and started at once. Rows that are not returned exist already.
+CLAIM_FOREIGN = text("""
+    WITH given AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
+            id uuid, collection text, uri text, hints jsonb, verify boolean, priority smallint)
+    )
+    INSERT INTO job (id, collection_id, uri, hints, verify, priority, state, attempts, worker, started_at,
+                     published_at, lease_until)
+    SELECT g.id, c.id, g.uri, g.hints, g.verify, g.priority, 'running', 1, :worker, now(), now(),
+           now() + make_interval(secs => :lease_s)
+    FROM given g JOIN collection c ON c.name = g.collection ORDER BY g.id
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id, uri, hints, verify, attempts, losses
+""")
+
+# Which of these job ids exist.
+KNOWN_JOBS = text("SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
+
+# The worker is alive: its running jobs keep their leases.
+EXTEND_LEASES = text("""
+    UPDATE job SET lease_until = now() + make_interval(secs => :lease_s)
+    WHERE state = 'running' AND worker = :worker
+""")
+
+# Workers that hold running jobs. A worker that starts on the same machine asks which of them still live.
+BUSY_WORKERS = text("SELECT DISTINCT worker FROM job WHERE state = 'running'")
+
+# The promises of workers that are known to be gone end at once.
+EXPIRE_LEASES = text("UPDATE job SET lease_until = now() WHERE state = 'running' AND worker = ANY(:workers)")
+
+# Jobs that this worker started and will not finish (told to stop at once) go back, attempt uncounted.
+RELEASE = text("""
+    UPDATE job SET state = 'queued', attempts = attempts - 1, worker = NULL, lease_until = NULL,
+        published_at = NULL
+    WHERE state = 'running' AND worker = :worker
+""")
+
+# Pairs of sha256 and request_hash: answers that this very pipeline gave before, and known places.
+FIND_ANSWERS = text("""
+    WITH given AS (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(sha256 text, request_hash text)
+    )
+    SELECT g.sha256, g.request_hash, i.id AS image_id, p.id AS prediction_id, p.status,
+           i.embedding_model_id = :gate_version_id AS embedded,
+           EXISTS (SELECT FROM label l WHERE l.image_id = i.id) AS known
+    FROM given g
+    JOIN image i USING (sha256)
+    LEFT JOIN prediction p ON p.image_id = i.id AND p.pipeline_version = :pipeline_version
+        AND p.request_hash = g.request_hash AND p.status <> 'failed'
+""")
+
+# Rows: one settled job each, with its image, label, prediction and trace where there are such; :ids are their jobs
+# (known apart, so that the planner finds them by index). Everything is written in one statement and so in one
+# transaction; running it twice leaves the same rows.
+SAVE = text("""
+    WITH given AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
+            n integer, job_id uuid, state text, outcome text, reason text, detail text, reused boolean,
+            retry_in_s double precision, image_id bigint, prediction_id bigint, image jsonb, label jsonb,
+            prediction jsonb, trace jsonb)
+    ), images AS (
+        INSERT INTO image (sha256, format, width_px, height_px, size_bytes, taken_at, caption, data_mining,
+                           metadata_notes, embedding, embedding_model_id)
+        SELECT DISTINCT ON (r.sha256) r.sha256, r.format, r.width_px, r.height_px, r.size_bytes, r.taken_at,
+               r.caption, r.data_mining, r.metadata_notes, CAST(r.embedding AS halfvec),
+               r.embedding_model_id
+        FROM given g, jsonb_to_record(g.image) AS r(
+            sha256 text, format text, width_px integer, height_px integer, size_bytes bigint, taken_at timestamp,
+            caption text, data_mining text, metadata_notes jsonb, embedding text, embedding_model_id bigint)
+        WHERE g.image IS NOT NULL
+        ORDER BY r.sha256, r.embedding IS NULL
+        ON CONFLICT (sha256) DO UPDATE SET
+            embedding = coalesce(excluded.embedding, image.embedding),
+            embedding_model_id = coalesce(excluded.embedding_model_id, image.embedding_model_id)
+        RETURNING id, sha256
+    ), labels AS (
+        INSERT INTO label (image_id, source, lat, lon, accuracy_m, country_code, region, city, geoname_id)
+        SELECT DISTINCT ON (i.id, r.source)
+               i.id, r.source, r.lat, r.lon, r.accuracy_m, r.country_code, r.region, r.city, r.geoname_id
+        FROM given g
+        JOIN images i ON i.sha256 = g.image->>'sha256',
+        jsonb_to_record(g.label) AS r(
+            source text, lat double precision, lon double precision, accuracy_m double precision,
+            country_code text, region text, city text, geoname_id bigint)
+        WHERE g.label IS NOT NULL
+        ORDER BY i.id, r.source, g.n
+        ON CONFLICT (image_id, source) WHERE source IN ('exif', 'xmp') DO NOTHING
+    ), predictions AS (
+        INSERT INTO prediction (image_id, status, reason, detail, lat, lon, radius_km, coverage, granularity,
+                                country_code, region, city, geoname_id, stated_place, confidence, gate_score,
+                                alternatives, notes, pipeline_version, request_hash, model_version_id,
+                                gate_version_id, prompt_hash, sampling, gazetteer_version, code_version)
+        SELECT DISTINCT ON (i.id, r.request_hash, r.status = 'failed')
+               i.id, r.status, r.reason, r.detail, r.lat, r.lon, r.radius_km, r.coverage, r.granularity,
+               r.country_code, r.region, r.city, r.geoname_id, r.stated_place, r.confidence, r.gate_score,
+               r.alternatives, r.notes, :pipeline_version, r.request_hash, :model_version_id,
+               :gate_version_id, :prompt_hash, CAST(:sampling AS jsonb), :gazetteer_version, :code_version
+        FROM given g
+        JOIN images i ON i.sha256 = g.image->>'sha256',
+        jsonb_to_record(g.prediction) AS r(
+            status text, reason text, detail text, lat double precision, lon double precision,
+            radius_km double precision, coverage double precision, granularity text, country_code text,
+            region text, city text, geoname_id bigint, stated_place text, confidence double precision,
+            gate_score double precision, alternatives jsonb, notes jsonb, request_hash text)
+        WHERE g.prediction IS NOT NULL
+        ORDER BY i.id, r.request_hash, r.status = 'failed', g.n
+        ON CONFLICT (image_id, pipeline_version, request_hash) WHERE status <> 'failed'
+        DO UPDATE SET request_hash = excluded.request_hash
+        RETURNING id, image_id, request_hash, status
+    ), matched AS (
+        SELECT g.n, g.job_id, i.id AS image_id, p.id AS prediction_id
+        FROM given g
+        LEFT JOIN images i ON i.sha256 = g.image->>'sha256'
+        LEFT JOIN predictions p ON p.image_id = i.id AND p.request_hash = g.prediction->>'request_hash'
+            AND (p.status = 'failed') = (g.prediction->>'status' = 'failed')
+    ), traces AS (
+        INSERT INTO trace (prediction_id, reasoning, answer, cues, tokens, mean_logprob, finish_reason)
+        SELECT DISTINCT ON (m.prediction_id)
+               m.prediction_id, r.reasoning, r.answer, r.cues, r.tokens, r.mean_logprob, r.finish_reason
+        FROM given g JOIN matched m USING (n),
+        jsonb_to_record(g.trace) AS r(
+            reasoning text, answer text, cues jsonb, tokens integer, mean_logprob real, finish_reason text)
+        WHERE g.trace IS NOT NULL AND m.prediction_id IS NOT NULL
+        ORDER BY m.prediction_id, g.n
+        ON CONFLICT (prediction_id) DO NOTHING
+    )
+    UPDATE job SET
+        state = g.state, outcome = g.outcome, reason = g.reason, detail = g.detail, reused = g.reused,
+        image_id = coalesce(m.image_id, g.image_id),
+        prediction_id = coalesce(m.prediction_id, g.prediction_id),
+        pipeline_version = :pipeline_version,
+        due_at = CASE WHEN g.state = 'queued' THEN now() + make_interval(secs => g.retry_in_s) ELSE due_at END,
+        published_at = CASE WHEN g.state = 'queued' THEN NULL ELSE published_at END,
+        finished_at = CASE WHEN g.state = 'queued' THEN NULL ELSE now() END,
+        lease_until = NULL, worker = NULL
+    FROM given g JOIN matched m USING (n)
+    WHERE job.id = g.job_id AND job.id = ANY(CAST(:ids AS uuid[]))
+""")
+
+# ---------------------------------------------------------------- known places
+
+# Sets a known place by hand or by import, for an image that was seen before (by sha256).
+ADD_LABEL = text("""
+    INSERT INTO label (image_id, source, lat, lon, accuracy_m, country_code, region, city, geoname_id, author,
+                       note)
+    SELECT id, :source, :lat, :lon, :accuracy_m, :country_code, :region, :city, :geoname_id, :author, :note
+    FROM image WHERE sha256 = :sha256
+    RETURNING id
+""")
+
+# The content hash of what a job's uri held when it was settled.
+SHA256_OF_URI = text("""
+    SELECT i.sha256 FROM job j JOIN image i ON i.id = j.image_id WHERE j.uri = :uri
+    ORDER BY j.finished_at DESC NULLS LAST LIMIT 1
+""")
+
+# ---------------------------------------------------------------- reading
+
+# How a batch (NULL: everything) stands, by state, outcome and reason.
+BATCH_SUMMARY = text("""
+    SELECT state, outcome, reason, reused, count(*) AS jobs
+    FROM job WHERE (CAST(:batch_id AS uuid) IS NULL OR batch_id = :batch_id)
+    GROUP BY state, outcome, reason, reused
+""")
+
+# How many jobs of a batch are settled, and how many wait for a later try.
+BATCH_PROGRESS = text("""
+    SELECT count(*) FILTER (WHERE state IN ('done', 'failed', 'dead')) AS settled, count(*) AS jobs,
+           count(*) FILTER (WHERE state = 'queued' AND due_at > now()) AS later,
+           CAST(extract(epoch FROM min(due_at) FILTER (WHERE state = 'queued' AND due_at > now()) - now())
+                AS double precision) AS next_due_s
+    FROM job WHERE batch_id = CAST(:batch_id AS uuid)
+""")
+
+# Everything that a report or an export says of each job of a batch or a collection (NULL: all), streamed.
+READ_JOBS = text("""
+    SELECT j.id AS job_id, c.name AS collection, j.uri, j.state, j.outcome, j.reused,
+           coalesce(j.reason, l.reason) AS reason, coalesce(j.detail, l.detail) AS detail, j.finished_at,
+           l.sha256, l.taken_at, l.caption, l.width_px, l.height_px,
+           l.source, l.lat, l.lon, l.radius_km, l.coverage, l.granularity, l.country_code, l.region, l.city,
+           l.geoname_id, l.stated_place, l.confidence, l.gate_score, l.model, l.model_version, l.untrained,
+           l.pipeline_version, l.reasoning, l.predicted_lat, l.predicted_lon
+    FROM job j
+    JOIN collection c ON c.id = j.collection_id
+    LEFT JOIN job_place l ON l.job_id = j.id
+    WHERE (CAST(:batch_id AS uuid) IS NULL OR j.batch_id = :batch_id)
+      AND (CAST(:collection AS text) IS NULL OR c.name = :collection)
+    ORDER BY j.uri, j.id
+""")
+
+# Collections with their counts.
+LIST_PROGRESS = text("SELECT * FROM collection_progress ORDER BY collection")
+
+# Failures by reason, with an example.
+LIST_FAILURES = text("""
+    SELECT reason, count(*) AS jobs, min(uri) AS example FROM failure GROUP BY reason ORDER BY count(*) DESC
+""")
+
+# Jobs settled in the last minute: the rate that `status` shows.
+RATE = text("SELECT count(*) AS settled FROM job WHERE finished_at > now() - make_interval(secs => :window_s)")
+
+# ---------------------------------------------------------------- the database as broker
+
+# Is pgmq's SQL installed?
+PGMQ_INSTALLED = text("SELECT to_regclass('pgmq.meta') IS NOT NULL")
+
+# One process installs it, the others wait.
+PGMQ_INSTALL_LOCK = text("SELECT pg_advisory_xact_lock(7453285197)")

@@ -1,0 +1,101 @@
+"""The closed lists: what state a job can be in, and why a photograph has no place.
+
+Other programs select on these words, and CHECK constraints in the tables hold them: adding one is a
+migration, renaming one is a breaking change.
+"""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands. `done`, `failed` and `dead` are final until someone retries them."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    DEAD = "dead"
+
+
+class Status(StrEnum):
+    """What a prediction says."""
+
+    LOCATED = "located"
+    NOT_LOCATABLE = "not_locatable"
+    FAILED = "failed"
+
+
+class Granularity(StrEnum):
+    """How fine a place is meant, from a doorstep to a country."""
+
+    STREET = "street"
+    CITY = "city"
+    REGION = "region"
+    COUNTRY = "country"
+
+
+class LabelSource(StrEnum):
+    """Who says so. Known places rank manual > exif = xmp > import; predictions are never labels."""
+
+    MANUAL = "manual"
+    EXIF = "exif"
+    XMP = "xmp"
+    IMPORT = "import"
+
+
+class Reason(StrEnum):
+    """Why a job failed, or why a photograph was not placed.
+
+    `sentence` says it to the person who reads the report; `detail` columns add the particulars.
+    """
+
+    UNREACHABLE = "unreachable"
+    NOT_FOUND = "not_found"
+    REFUSED_ADDRESS = "refused_address"
+    FORBIDDEN = "forbidden"
+    TOO_LARGE = "too_large"
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED = "unsupported"
+    UNREADABLE = "unreadable"
+    MODEL_ERROR = "model_error"
+    UNPARSABLE = "unparsable"
+    TIMEOUT = "timeout"
+    WORKER_LOST = "worker_lost"
+    INTERNAL_ERROR = "internal_error"
+    BELOW_THRESHOLD = "below_threshold"
+    MODEL_ABSTAINED = "model_abstained"
+    UNKNOWN_PLACE = "unknown_place"
+
+    @property
+    def sentence(self) -> str:
+        """One sentence for a person, without particulars."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.UNREACHABLE: "The photograph could not be fetched.",
+    Reason.NOT_FOUND: "There is nothing at this path or address.",
+    Reason.REFUSED_ADDRESS: "The address leads into a private network or uses a scheme that is not allowed.",
+    Reason.FORBIDDEN: "Reading the photograph was not permitted.",
+    Reason.TOO_LARGE: "The file or the picture in it is larger than the limits allow.",
+    Reason.EMPTY: "The file is empty.",
+    Reason.NOT_AN_IMAGE: "The file is not an image.",
+    Reason.UNSUPPORTED: "The image format is known but not supported.",
+    Reason.UNREADABLE: "The image is damaged and could not be decoded.",
+    Reason.MODEL_ERROR: "The model failed on this photograph.",
+    Reason.UNPARSABLE: "The model's answer could not be read as a place.",
+    Reason.TIMEOUT: "The work on this photograph took too long and was stopped.",
+    Reason.WORKER_LOST: "The worker process died each time it worked on this photograph.",
+    Reason.INTERNAL_ERROR: "A defect in Globetag stopped the work on this photograph; the log has the details.",
+    Reason.BELOW_THRESHOLD: "The gate finds too little in the picture to tell where it was taken.",
+    Reason.MODEL_ABSTAINED: "The model says that the place cannot be told from this picture.",
+    Reason.UNKNOWN_PLACE: "The model named a place that the gazetteer does not know.",
+}
+
+FAILURE_REASONS = frozenset(
+    reason
+    for reason in Reason
+    if reason not in {Reason.BELOW_THRESHOLD, Reason.MODEL_ABSTAINED, Reason.UNKNOWN_PLACE}
+)
+"""Reasons that end a job as failed or dead. The others explain a prediction without a place."""

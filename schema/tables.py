@@ -1,0 +1,293 @@
+"""Every table. The models here and the migrations describe the same database; a test compares them.
+
+Narrow rows, wide traces: what people filter on is a typed column, the long text sits one-to-one beside its
+prediction. Predictions are append-only. Known places (`label`) and inferred ones (`prediction`) never share a
+table. Times are `timestamptz`, distances kilometres, angles degrees (WGS 84).
+"""
+
+from pgvector.sqlalchemy import HALFVEC
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Computed,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR, UUID
+
+from schema.reasons import Granularity, JobState, LabelSource, Reason, Status
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _key() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
+
+
+def _one_of(column: str, words: type[JobState | Status | Granularity | LabelSource | Reason]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _on_earth() -> tuple[CheckConstraint, ...]:
+    return (
+        CheckConstraint("lat BETWEEN -90 AND 90", name="lat_range"),
+        CheckConstraint("lon BETWEEN -180 AND 180", name="lon_range"),
+        CheckConstraint("(lat IS NULL) = (lon IS NULL)", name="lat_with_lon"),
+    )
+
+
+collection = Table(
+    "collection",
+    metadata,
+    _key(),
+    Column("name", Text, nullable=False, unique=True),
+    _created_at(),
+    comment="A named set of photographs: an archive, a fonds, one customer.",
+)
+
+model_version = Table(
+    "model_version",
+    metadata,
+    _key(),
+    Column("kind", Text, nullable=False, comment="lvlm or gate"),
+    Column("name", Text, nullable=False, comment="Hub id, folder or open_clip name, as the operator chose it"),
+    Column("version", Text, nullable=False, comment="Hash of the weights and of all that changes an output"),
+    Column(
+        "untrained",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Random weights: its output is plumbing and says nothing about the photograph",
+    ),
+    Column("card", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _created_at(),
+    UniqueConstraint("kind", "name", "version"),
+    comment="Every model that has ever answered here.",
+)
+
+calibration = Table(
+    "calibration",
+    metadata,
+    _key(),
+    Column("model_version_id", ForeignKey("model_version.id"), nullable=False),
+    Column("version", Text, nullable=False, unique=True),
+    Column("coverage", Double, nullable=False, comment="Share of true places promised inside radius_km"),
+    Column("parameters", JSONB, nullable=False),
+    _created_at(),
+    comment="What turns a model's agreement into a radius with a stated coverage.",
+)
+
+training_run = Table(
+    "training_run",
+    metadata,
+    _key(),
+    Column("recipe", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("model_version_id", ForeignKey("model_version.id"), comment="What the run produced"),
+    Column("settings", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("metrics", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _created_at(),
+    Column("finished_at", DateTime(timezone=True)),
+    comment="Runs of the trainer, with their settings and metrics.",
+)
+
+image = Table(
+    "image",
+    metadata,
+    _key(),
+    Column("sha256", Text, nullable=False, unique=True, comment="Of the file's bytes, hexadecimal"),
+    Column("format", Text, nullable=False),
+    Column("width_px", Integer, nullable=False, comment="As shown, after the EXIF turn"),
+    Column("height_px", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("taken_at", DateTime(timezone=False), comment="Camera clock, local time of the place; often wrong"),
+    Column("caption", Text, comment="What the file says of itself: untrusted text"),
+    Column("data_mining", Text, comment="plus:DataMining (IPTC 2023.1); the trainer honours it"),
+    Column("metadata_notes", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("embedding", HALFVEC(), comment="L2-normalised CLIP embedding of embedding_model_id"),
+    Column("embedding_model_id", ForeignKey("model_version.id")),
+    _created_at(),
+    comment="One row for each distinct file content that was ever decoded.",
+)
+
+label = Table(
+    "label",
+    metadata,
+    _key(),
+    Column("image_id", ForeignKey("image.id", ondelete="CASCADE"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("lat", Double, nullable=False),
+    Column("lon", Double, nullable=False),
+    Column("accuracy_m", Double, comment="GPSHPositioningError, or as the author states"),
+    Column("country_code", Text),
+    Column("region", Text),
+    Column("city", Text),
+    Column("geoname_id", BigInteger),
+    Column("author", Text, comment="Who set it, for manual and imported labels"),
+    Column("note", Text),
+    _created_at(),
+    _one_of("source", LabelSource),
+    *_on_earth(),
+    Index("ix_label_image_id", "image_id"),
+    Index(
+        "uq_label_from_file",
+        "image_id",
+        "source",
+        unique=True,
+        postgresql_where=text("source IN ('exif', 'xmp')"),
+    ),
+    comment="Known places: truth, by source. Append-only; the latest of the highest source counts.",
+)
+
+prediction = Table(
+    "prediction",
+    metadata,
+    _key(),
+    Column("image_id", ForeignKey("image.id", ondelete="CASCADE"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("reason", Text, comment="Why there is no place"),
+    Column("detail", Text),
+    Column("lat", Double),
+    Column("lon", Double),
+    Column("radius_km", Double),
+    Column("coverage", Double, comment="Share of true places inside radius_km; NULL = nominal, not calibrated"),
+    Column("granularity", Text),
+    Column("country_code", Text, comment="ISO 3166-1 alpha-2"),
+    Column("region", Text),
+    Column("city", Text),
+    Column("geoname_id", BigInteger),
+    Column("stated_place", Text, comment="The place in the model's own words, known to the gazetteer or not"),
+    Column("confidence", Double, comment="NULL until a calibration exists"),
+    Column("gate_score", Double),
+    Column("alternatives", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("notes", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("pipeline_version", Text, nullable=False, comment="Hash over all versions and settings below"),
+    Column("request_hash", Text, nullable=False, comment="Hash of the hints and options of the request"),
+    Column("model_version_id", ForeignKey("model_version.id"), nullable=False),
+    Column("gate_version_id", ForeignKey("model_version.id"), nullable=False),
+    Column("calibration_id", ForeignKey("calibration.id")),
+    Column("prompt_hash", Text, nullable=False),
+    Column("sampling", JSONB, nullable=False),
+    Column("gazetteer_version", Text, nullable=False),
+    Column("code_version", Text, nullable=False),
+    _created_at(),
+    _one_of("status", Status),
+    _one_of("reason", Reason),
+    _one_of("granularity", Granularity),
+    *_on_earth(),
+    CheckConstraint("status <> 'located' OR lat IS NOT NULL", name="located_has_point"),
+    CheckConstraint("status = 'located' OR lat IS NULL", name="only_located_has_point"),
+    CheckConstraint("status = 'located' OR reason IS NOT NULL", name="refusal_has_reason"),
+    Index("ix_prediction_image_id", "image_id"),
+    Index("ix_prediction_country_code", "country_code"),
+    Index(
+        "uq_prediction_answer",
+        "image_id",
+        "pipeline_version",
+        "request_hash",
+        unique=True,
+        postgresql_where=text("status <> 'failed'"),
+    ),
+    comment="What a model said of an image. Append-only; never truth.",
+)
+
+trace = Table(
+    "trace",
+    metadata,
+    Column("prediction_id", ForeignKey("prediction.id", ondelete="CASCADE"), primary_key=True),
+    Column("reasoning", Text, nullable=False, comment="The model's stated reasons: a claim, not evidence"),
+    Column("answer", Text, nullable=False, comment="The raw completion, as printed"),
+    Column(
+        "cues",
+        JSONB,
+        nullable=False,
+        server_default=text("'[]'::jsonb"),
+        comment="[{text, supported}]; supported is null where nobody has checked the picture",
+    ),
+    Column("tokens", Integer),
+    Column("mean_logprob", REAL),
+    Column("finish_reason", Text),
+    Column(
+        "search",
+        TSVECTOR,
+        Computed("to_tsvector('simple', left(reasoning, 200000))", persisted=True),
+        nullable=False,
+    ),
+    Index("ix_trace_search", "search", postgresql_using="gin"),
+    comment="What the model printed, one-to-one with its prediction.",
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", UUID(as_uuid=False), primary_key=True, comment="By default derived from collection and uri"),
+    Column("collection_id", ForeignKey("collection.id"), nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("source_tag", Text, comment="Size and time or ETag of the source when it was enqueued"),
+    Column("hints", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("verify", Boolean, nullable=False, server_default=text("false")),
+    Column("priority", SmallInteger, nullable=False, server_default=text("0"), comment="0 bulk, 1 interactive"),
+    Column("batch_id", UUID(as_uuid=False), comment="The submission that named this job last"),
+    Column("state", Text, nullable=False, server_default=text("'queued'")),
+    Column("outcome", Text, comment="For done jobs: known, located or not_locatable"),
+    Column(
+        "reused",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Answered from an earlier row",
+    ),
+    Column("reason", Text),
+    Column("detail", Text),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="Counted before the work"),
+    Column("losses", Integer, nullable=False, server_default=text("0"), comment="Times the worker died with it"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("published_at", DateTime(timezone=True), comment="When the broker was last told"),
+    Column("lease_until", DateTime(timezone=True), comment="The worker's promise to be alive, while running"),
+    Column("worker", Text),
+    Column("image_id", ForeignKey("image.id", ondelete="SET NULL")),
+    Column("prediction_id", ForeignKey("prediction.id", ondelete="SET NULL")),
+    Column("pipeline_version", Text, comment="The pipeline that settled it"),
+    _created_at(),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    _one_of("state", JobState),
+    _one_of("reason", Reason),
+    CheckConstraint("outcome IN ('known', 'located', 'not_locatable')", name="outcome"),
+    CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="done_has_outcome"),
+    CheckConstraint("state NOT IN ('failed', 'dead') OR reason IS NOT NULL", name="failure_has_reason"),
+    Index("ix_job_due", text("priority DESC"), "due_at", postgresql_where=text("state = 'queued'")),
+    Index("ix_job_lease", "lease_until", postgresql_where=text("state = 'running'")),
+    Index("ix_job_batch", "batch_id", "state"),
+    Index("ix_job_collection_id", "collection_id", "state"),
+    Index("ix_job_image_id", "image_id"),
+    Index("ix_job_prediction_id", "prediction_id"),
+    comment="One request to place one photograph. Postgres is the truth, the broker is a wake-up.",
+)

@@ -1,0 +1,1 @@
+"""The commands of `globetag`, one file each."""

@@ -1,0 +1,147 @@
+"""The gate: open_clip image embeddings, scored by the zero-shot head.
+
+A tag such as `ViT-B-32:laion2b_s34b_b79k` stands for a repository on the hub, and that for a folder with
+`open_clip_config.json` and weights: whatever the operator names is loaded from a folder, with the architecture,
+activation and preprocessing that lie beside the weights. Axes: B batch, P prompts, D embedding dimensions.
+"""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from open_clip.transform import PreprocessCfg, image_transform_v2
+from PIL.Image import Image
+
+from schema.reasons import Reason
+from worker.batcher import Batcher, BatcherClosed, Fatal
+from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
+from worker.errors import JobError, SetupError
+from worker.gate import GateScore
+from worker.gate.zeroshot import DEFAULT_THRESHOLD, POSITIVE_P, PROMPTS, ZeroShotHead, prompts_version
+from worker.identity import ModelIdentity
+
+VARIABLE = "GLOBETAG_CLIP"
+CONFIG_NAME = "open_clip_config.json"
+WEIGHTS_NAMES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
+"""The names under which open_clip's own repositories keep their weights, safest first."""
+
+LONGEST_TO_SHORTEST = 4
+"""Sides beyond this ratio are cropped before the shortest side is resized: 5000x1 would become 1,120,000x224."""
+
+
+def load_gate(clip: str, *, device: str | None = None, max_batch: int = 32) -> "ClipGate":
+    """Returns a ready `worker.gate.Gate`.
+
+    `clip` is a folder with `open_clip_config.json` and weights, a tag of open_clip as `MODEL:PRETRAINED`, or a hub
+    repository as `hf-hub:OWNER/NAME`. `device` None takes the GPU when there is one. Raises `SetupError` with one
+    line that says what to do.
+    """
+    checkpoint = _find(clip)
+    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        return ClipGate(checkpoint, on, max_batch)
+    except Exception as error:
+        hint = f"{VARIABLE} must name an open_clip checkpoint: {CONFIG_NAME} and matching weights"
+        raise cannot_load(VARIABLE, clip, error, hint) from error
+
+
+def _find(clip: str) -> Checkpoint:
+    folder = clip.removeprefix("local-dir:")
+    if folder and Path(folder).expanduser().is_dir():
+        return resolve(folder, variable=VARIABLE, chosen=clip)
+    if clip.startswith("hf-hub:"):
+        repository = clip.removeprefix("hf-hub:")
+    else:
+        model, _, tag = clip.partition(":")
+        known = open_clip.get_pretrained_cfg(model, tag)
+        if not known:
+            raise SetupError(
+                f"{VARIABLE}={clip}: neither a folder nor a tag of open_clip; set {VARIABLE} to a folder with"
+                f" {CONFIG_NAME} and weights, to MODEL:PRETRAINED as in ViT-B-32:laion2b_s34b_b79k, or to"
+                " hf-hub:OWNER/NAME"
+            )
+        owner, name, *_file = known["hf_hub"].split("/")
+        repository = f"{owner}/{name}"
+    return resolve(repository, variable=VARIABLE, chosen=clip, wanted=_wanted)
+
+
+def _wanted(names: Collection[str]) -> Collection[str]:
+    """One file of weights, and the small files: configuration and tokenizer."""
+    weights = [name for name in WEIGHTS_NAMES if name in names][:1]
+    return [*weights, *(name for name in names if name.endswith((".json", ".txt", ".model")))]
+
+
+class ClipGate:
+    """See `worker.gate.Gate`. Pictures are resized on the callers' threads and encoded on the owner's."""
+
+    threshold = DEFAULT_THRESHOLD
+    """Below this score the head finds too little to go by."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, max_batch: int) -> None:
+        name = f"local-dir:{checkpoint.folder}"
+        self._device = device
+        self._model: Any = open_clip.create_model(name, device=device, require_pretrained=True).eval()
+        self._crop = PreprocessCfg(**self._model.visual.preprocess_cfg)
+        self._transform = image_transform_v2(self._crop, is_train=False)
+        self._head = _zero_shot_head(self._model, open_clip.get_tokenizer(name), device)
+        self.identity = ModelIdentity(
+            kind="gate",
+            name=checkpoint.name,
+            version=hashlib.sha256((checkpoint.fingerprint() + prompts_version()).encode()).hexdigest()[:16],
+            untrained=checkpoint.untrained,
+        )
+        self._batcher: Batcher[torch.Tensor, NDArray[np.float32]] = Batcher(
+            self._embed, max_size=max_batch, name="gate"
+        )
+
+    def score(self, image: Image) -> GateScore:
+        try:
+            pixels = self._transform(self._trim(image))
+            embedding_D = self._batcher.submit(pixels)
+        except BatcherClosed:
+            raise
+        except Exception as error:
+            raise JobError(Reason.MODEL_ERROR, f"the gate failed on this picture: {one_line(error)}") from error
+        return GateScore(self._head.score(embedding_D), embedding_D)
+
+    def close(self) -> None:
+        self._batcher.close()
+        self._model = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _trim(self, image: Image) -> Image:
+        """Cuts the ends off an extreme panorama, which the centre crop that follows would cut off anyway."""
+        longest = LONGEST_TO_SHORTEST * min(image.size)
+        if self._crop.resize_mode != "shortest" or max(image.size) <= longest:
+            return image
+        left = max(0, image.width - longest) // 2
+        top = max(0, image.height - longest) // 2
+        return image.crop((left, top, image.width - left, image.height - top))
+
+    def _embed(self, pictures: list[torch.Tensor]) -> list[NDArray[np.float32] | Exception]:
+        try:
+            with torch.inference_mode():
+                batch = torch.stack(pictures).to(self._device)
+                embeddings_B_D = self._model.encode_image(batch, normalize=True).float().cpu().numpy()
+        except torch.AcceleratorError as error:
+            raise Fatal("the accelerator failed; no later picture could be encoded") from error
+        return [
+            row_D.copy() if np.isfinite(row_D).all() else ValueError("the embedding is not finite")
+            for row_D in embeddings_B_D
+        ]
+
+
+def _zero_shot_head(model: Any, tokenizer: Any, device: torch.device) -> ZeroShotHead:
+    with torch.inference_mode():
+        vectors_P_D = model.encode_text(tokenizer(list(PROMPTS)).to(device), normalize=True)
+    return ZeroShotHead(vectors_P_D.float().cpu().numpy(), POSITIVE_P, model.logit_scale.exp().item())

@@ -1,0 +1,1 @@
+"""From names to points on the sphere, and back. Offline; every place has an id."""

@@ -1,0 +1,1 @@
+"""Jobs in, rows out: Celery, the dispatcher, the group-committing recorder, events."""

@@ -1,0 +1,1 @@
+"""What the LVLM is asked, how it is run, and how its answer is read."""

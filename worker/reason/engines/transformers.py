@@ -1,0 +1,328 @@
+"""Runs a vision-language model with Hugging Face transformers: CUDA in bfloat16 when there is a GPU, else the CPU.
+
+For Qwen2.5-VL, Qwen3-VL, InternVL and others whose processor returns token rows of one length and pictures that
+are joined along their first axis. Pictures are prepared on the callers' threads; one owner thread generates for
+batches of rows, a row being one sample for one picture. Rows share nothing but the batch: each is drawn with its
+own settings and its own random stream, so an answer does not depend on its neighbours, except for the last bits
+of floating-point sums.
+"""
+
+import hashlib
+import math
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
+from transformers.utils import logging as transformers_logging
+
+from schema.reasons import Reason
+from worker.batcher import Batcher, BatcherClosed, Fatal
+from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
+from worker.errors import JobError, SetupError
+from worker.identity import ModelIdentity
+from worker.reason.engines import Completion, Prompt, Sampling
+
+VARIABLE = "GLOBETAG_MODEL"
+MAX_PIXELS = 1280 * 28 * 28
+"""About a megapixel; 1280 visual tokens of a Qwen2.5-VL."""
+MAX_BATCH_TOKENS = 32_768
+"""Prompt and answer tokens of all rows of a batch: 2 GB of keys and values of a Qwen2.5-VL-7B in bfloat16."""
+
+TOKEN_ROWS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
+"""What the processor returns with one entry for each token. All else describes pictures."""
+KEPT_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+"""Part of the answer, even where a tokenizer calls them special."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sample to draw: the processor's output for one picture and prompt (leading axis 1), and how to draw."""
+
+    inputs: dict[str, torch.Tensor]
+    sampling: Sampling
+    seed: int
+
+    @property
+    def tokens(self) -> int:
+        return int(self.inputs["input_ids"].shape[1])
+
+    @property
+    def cost(self) -> float:
+        """Tokens whose keys and values must be held when the answer is as long as allowed."""
+        return self.tokens + self.sampling.max_tokens
+
+
+def load_engine(
+    model: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    max_batch: int = 8,
+    max_pixels: int = MAX_PIXELS,
+    max_wait_s: float = 0.02,
+) -> "TransformersEngine":
+    """Returns a ready `worker.reason.engines.Engine` that has answered once.
+
+    `model` is a hub id or a folder, `dtype` a name such as "bfloat16". Pictures above `max_pixels` are shrunk,
+    before the checkpoint's own limits. `max_wait_s` is how long the first picture waits for company. Only
+    safetensors weights are read, and no code from the checkpoint is run. Raises `SetupError` with one line that
+    says what to do.
+    """
+    checkpoint = resolve(model, variable=VARIABLE, wanted=_wanted)
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = dtype or ("bfloat16" if where.type == "cuda" else "float32")
+    try:
+        engine = TransformersEngine(
+            checkpoint, where, dtype=dtype, max_batch=max_batch, max_pixels=max_pixels, max_wait_s=max_wait_s
+        )
+    except SetupError:
+        raise
+    except Exception as error:
+        hint = f"{VARIABLE} must name a vision-language checkpoint (safetensors) that transformers knows"
+        raise cannot_load(VARIABLE, model, error, hint) from error
+    try:
+        engine.generate(Prompt("", "Where is this?"), Image.new("RGB", (224, 224)), Sampling(max_tokens=1))
+    except JobError as error:
+        engine.close()
+        raise SetupError(f"{VARIABLE}={model}: the model does not answer a test picture ({error})") from error
+    return engine
+
+
+def _wanted(names: Collection[str]) -> list[str]:
+    kept = {".safetensors", ".json", ".jinja", ".model", ".txt"}
+    return [
+        name
+        for name in names
+        if PurePosixPath(name).suffix in kept and "/" not in name and not name.startswith("consolidated")
+    ]
+
+
+class TransformersEngine:
+    """See `worker.reason.engines.Engine`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        *,
+        dtype: str,
+        max_batch: int,
+        max_pixels: int,
+        max_wait_s: float,
+    ) -> None:
+        self._device = device
+        self._dtype = getattr(torch, dtype)
+        self._max_pixels = max_pixels
+        self._processor, self._model = _load(checkpoint, self._dtype, device)
+        tokenizer = self._processor.tokenizer
+        self._stop_ids = _stop_ids(self._model.generation_config, tokenizer)
+        self._pad_id: int = min(self._stop_ids) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        # Penalties, temperature and the like of the checkpoint's own configuration are left out on purpose:
+        # `Sampling` says all that there is to say about how an answer was drawn.
+        self._model.generation_config = GenerationConfig(
+            do_sample=False, eos_token_id=sorted(self._stop_ids), pad_token_id=self._pad_id
+        )
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self._special_tokens = sorted(special.difference(KEPT_TAGS), key=len, reverse=True)
+        self._special_ids = set(tokenizer.convert_tokens_to_ids(self._special_tokens)) | self._stop_ids
+        self.identity = ModelIdentity(
+            kind="lvlm",
+            name=checkpoint.name,
+            version=hashlib.sha256(f"{checkpoint.fingerprint()} {dtype} {max_pixels}".encode()).hexdigest()[:16],
+            untrained=checkpoint.untrained,
+        )
+        self._batcher: Batcher[Row, Completion] = Batcher(
+            self._answer,
+            max_size=max_batch,
+            max_cost=MAX_BATCH_TOKENS,
+            cost=lambda row: row.cost,
+            max_wait_s=max_wait_s,
+            name="engine",
+        )
+
+    def generate(self, prompt: Prompt, image: Image.Image, sampling: Sampling, n: int = 1) -> list[Completion]:
+        """Sample i is drawn with seed `sampling.seed + i`; greedy samples are all the same one."""
+        distinct = 1 if sampling.temperature == 0 else n
+        try:
+            inputs = self._prepare(prompt, image)
+            rows = [Row(inputs, sampling, sampling.seed + sample) for sample in range(distinct)]
+            futures = [self._batcher.enqueue(row) for row in rows]
+            completions = [future.result() for future in futures]
+        except BatcherClosed:
+            raise
+        except Exception as error:
+            detail = f"the model failed on this picture: {one_line(error)}"
+            raise JobError(Reason.MODEL_ERROR, detail) from error
+        return completions if distinct == n else completions * n
+
+    def close(self) -> None:
+        self._batcher.close()
+        self._model = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _prepare(self, prompt: Prompt, image: Image.Image) -> dict[str, torch.Tensor]:
+        """Token row and pixels of one conversation: the optional system message, the picture, the question."""
+        question = {"type": "text", "text": self._defused(prompt.user)}
+        messages = [{"role": "user", "content": [{"type": "image", "image": self._shrunk(image)}, question]}]
+        if prompt.system:
+            system = {"type": "text", "text": self._defused(prompt.system)}
+            messages.insert(0, {"role": "system", "content": [system]})
+        return dict(
+            self._processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+        )
+
+    def _shrunk(self, image: Image.Image) -> Image.Image:
+        scale = (self._max_pixels / (image.width * image.height)) ** 0.5
+        if scale >= 1:
+            return image
+        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
+        return image.resize(size, Image.Resampling.BICUBIC)
+
+    def _defused(self, text: str) -> str:
+        """The text with a space inside each special token.
+
+        A prompt may quote an archive's caption, and a caption may say `<|im_end|>`: it must stay words and not
+        end the turn, nor stand for a picture.
+        """
+        for token in self._special_tokens:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
+
+    def _answer(self, rows: list[Row]) -> Sequence[Completion | Exception]:
+        """Runs on the owner thread: one completion, or the reason why not, for each row."""
+        longest = max(row.tokens for row in rows)
+        draw = DrawRows(rows, self._device)
+        try:
+            with torch.inference_mode():
+                sequences = self._model.generate(
+                    **self._collate(rows, longest),
+                    max_new_tokens=max(row.sampling.max_tokens for row in rows),
+                    logits_processor=LogitsProcessorList([draw]),
+                )
+        except torch.AcceleratorError as error:
+            raise Fatal("the accelerator failed; no later picture could be answered") from error
+        except torch.OutOfMemoryError:
+            torch.cuda.empty_cache()  # the batcher tries the rows one by one: give them all the room there is
+            raise
+        drawn = sequences[:, longest:].tolist()
+        logprobs = torch.stack(draw.logprobs, dim=1).tolist()
+        return [self._read(*parts) for parts in zip(rows, drawn, logprobs, strict=True)]
+
+    def _collate(self, rows: list[Row], longest: int) -> dict[str, torch.Tensor]:
+        """Token rows padded on the left to `longest`, pictures joined in the model's type; on the device."""
+        batch = {}
+        for key in rows[0].inputs:
+            parts = [row.inputs[key] for row in rows]
+            if key in TOKEN_ROWS:
+                filler = self._pad_id if key == "input_ids" else 0
+                parts = [
+                    torch.nn.functional.pad(part, (longest - part.shape[1], 0), value=filler) for part in parts
+                ]
+            joined = torch.cat(parts)
+            batch[key] = joined.to(self._device, self._dtype if joined.is_floating_point() else None)
+        if len(batch["input_ids"]) != len(rows):
+            raise AssertionError(f"{len(rows)} rows were joined to {len(batch['input_ids'])}")
+        return batch
+
+    def _read(self, row: Row, drawn: list[int], logprobs: list[float]) -> Completion | Exception:
+        """Cuts a row at its stop token or its own limit; what follows is padding or the neighbours' time."""
+        allowed = drawn[: row.sampling.max_tokens]
+        stop = next((place for place, token in enumerate(allowed) if token in self._stop_ids), None)
+        tokens = allowed if stop is None else allowed[: stop + 1]
+        mean_logprob = sum(logprobs[: len(tokens)]) / len(tokens)
+        if math.isnan(mean_logprob):
+            return ArithmeticError("the model's scores are not numbers")
+        text = self._processor.tokenizer.decode(
+            [token for token in tokens if token not in self._special_ids],
+            skip_special_tokens=False,
+            clean_up_tokenization_spaces=False,
+        )
+        return Completion(text, "length" if stop is None else "stop", len(tokens), mean_logprob)
+
+
+class DrawRows(LogitsProcessor):  # type: ignore[misc]
+    """Makes a greedy search draw each row by its own settings and seed, and notes what it drew.
+
+    Gumbel-max: the argmax of scaled scores plus Gumbel noise is a draw from their softmax (Gumbel 1954; Maddison
+    et al. 2014, arXiv 1411.0030). `logprobs` has one entry for each step: the log-probability of every row's token
+    under the model itself, before temperature and top-p. Axes: R rows, V vocabulary.
+    """
+
+    def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
+        self.logprobs: list[torch.Tensor] = []
+        self._samplings = [row.sampling for row in rows]
+        self._streams = [torch.Generator(device).manual_seed(row.seed) for row in rows]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+        chosen = scores.float().clone()
+        for place, (sampling, stream) in enumerate(zip(self._samplings, self._streams, strict=True)):
+            if sampling.temperature > 0:
+                row = _nucleus(chosen[place] / sampling.temperature, sampling.top_p)
+                noise = torch.empty_like(row).exponential_(generator=stream)
+                chosen[place] = row - noise.clamp_min(torch.finfo(row.dtype).tiny).log()
+        picks = chosen.argmax(dim=-1, keepdim=True)
+        logprobs_of_picks = scores.float().log_softmax(dim=-1).gather(1, picks)
+        self.logprobs.append(logprobs_of_picks.squeeze(1))
+        return chosen
+
+
+def _nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Keeps the likeliest tokens that together hold `top_p` (Holtzman et al. 2020, arXiv 1904.09751)."""
+    if top_p >= 1:
+        return scores
+    sorted_scores, order = scores.sort(descending=True)
+    shares = sorted_scores.softmax(dim=-1)
+    beyond = shares.cumsum(dim=-1) - shares >= top_p
+    beyond[0] = False
+    return scores.masked_fill(torch.empty_like(beyond).scatter_(0, order, beyond), float("-inf"))
+
+
+def _stop_ids(configured: Any, tokenizer: Any) -> set[int]:
+    """Tokens that end an answer: those of the generation configuration and the tokenizer's own."""
+    ids = configured.eos_token_id
+    listed = ids if isinstance(ids, list) else [ids]
+    stops = {token for token in (*listed, tokenizer.eos_token_id) if token is not None}
+    if not stops:
+        raise ValueError("the checkpoint names no token that ends an answer")
+    return stops
+
+
+def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
+    """Processor and model. Where transformers would fill in missing weights with random ones, this raises."""
+    local = {"local_files_only": True, "trust_remote_code": False}
+    with _no_progress_bar():
+        processor = AutoProcessor.from_pretrained(checkpoint.folder, **local)
+        if not hasattr(processor, "image_processor"):
+            raise ValueError("it takes no pictures")
+        model, loaded = AutoModelForImageTextToText.from_pretrained(
+            checkpoint.folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+        )
+    missing = sorted([*loaded["missing_keys"], *map(str, loaded["mismatched_keys"])])
+    if missing:
+        raise ValueError(f"{len(missing)} weights are missing or of another shape, first {missing[0]}")
+    return processor, model.to(device).eval()
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

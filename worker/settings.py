@@ -1,0 +1,167 @@
+"""All settings: one frozen object, read in this file and nowhere else.
+
+A setting comes from the environment (`GLOBETAG_*`), else from `settings.env` in `GLOBETAG_HOME`, else it has
+its default. All faults are reported at once. `globetag settings` prints each value with where it came from.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from worker.errors import SetupError
+
+PREFIX = "GLOBETAG_"
+_FILE_NAME = "settings.env"
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseModel):
+    """Field `x` is the environment variable `GLOBETAG_X`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    home: Path = Field(Path(".globetag"), description="Folder of the embedded Postgres, models and reports")
+    database_url: str | None = Field(
+        None, description="postgresql://…; unset: an embedded Postgres in GLOBETAG_HOME", repr=False
+    )
+    broker_url: str | None = Field(
+        None, description="amqp://… for RabbitMQ; unset: the database is the broker too (pgmq)", repr=False
+    )
+    model: str = Field(
+        "globe-project/GLOBE-Qwen2.5VL-7B", description="The LVLM: a hub id or a folder (see `globetag models`)"
+    )
+    engine: Literal["transformers"] = Field("transformers", description="What runs the LVLM")
+    clip: str = Field(
+        "ViT-B-32:laion2b_s34b_b79k", description="The gate's backbone: open_clip NAME:PRETRAINED, or a folder"
+    )
+    device: str | None = Field(None, description="cuda, cuda:1, cpu; unset: a GPU where there is one")
+    gate_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="Below this gate score a photograph is not_locatable; unset: the head's own; 0: off"
+    )
+    max_tokens: PositiveInt = Field(512, description="The longest answer, in tokens")
+    temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 draws the likeliest answer")
+    model_batch: PositiveInt | None = Field(
+        None, description="Photographs in one LVLM batch; unset: 8 on a GPU, 4 on a CPU"
+    )
+
+    threads: PositiveInt = Field(32, description="Photographs in work at once in one worker")
+    queue_depth: PositiveInt = Field(
+        512, description="How many messages the dispatcher keeps waiting in the broker; the rest wait in Postgres"
+    )
+    lease_s: PositiveFloat = Field(
+        60.0, description="A job returns to the queue this long after its worker was last heard of"
+    )
+    max_attempts: PositiveInt = Field(3, description="Tries when the cause may pass (network, busy server)")
+    retry_backoff_s: PositiveFloat = Field(30.0, description="Wait before the second try; doubles with each")
+
+    max_file_mb: PositiveFloat = Field(2048.0, description="Larger files are refused")
+    max_megapixels: PositiveFloat = Field(600.0, description="Larger pictures are refused")
+    fetch_timeout_s: PositiveFloat = Field(60.0, description="For one photograph, from first to last byte")
+    allow_private_addresses: bool = Field(
+        False, description="May http(s) reach private networks and this machine?"
+    )
+    file_roots: tuple[Path, ...] = Field(
+        (), description="If set (separated by ':'), only files below these folders are read"
+    )
+
+    @property
+    def is_embedded(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def models_folder(self) -> Path:
+        return self.home / "models"
+
+    @property
+    def reports_folder(self) -> Path:
+        return self.home / "reports"
+
+
+def load(environment: Mapping[str, str] = os.environ) -> tuple[Settings, dict[str, str]]:
+    """Returns the settings and, for each field, its origin: "environment", a file's path, or "default".
+
+    Raises `SetupError` that names every faulty setting at once. Does not connect to anything.
+    """
+    home = Path(environment.get(PREFIX + "HOME") or Settings.model_fields["home"].default)
+    file = home / _FILE_NAME
+    from_file = _read_file(file)
+    names = {PREFIX + field.upper(): field for field in Settings.model_fields}
+    values: dict[str, object] = {}
+    origin = dict.fromkeys(Settings.model_fields, "default")
+    faults = []
+    for given, where in ((from_file, str(file)), (environment, "environment")):
+        for name, text in given.items():
+            if not name.startswith(PREFIX) or text == "":
+                continue
+            if name not in names:
+                faults.append(f"{name} ({where}) is not a setting")
+                continue
+            field = names[name]
+            values[field] = tuple(filter(None, text.split(":"))) if field == "file_roots" else text
+            origin[field] = where
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        for fault in error.errors():
+            field = str(fault["loc"][0])
+            faults.append(f"{PREFIX}{field.upper()}={fault['input']!r} ({origin[field]}): {fault['msg']}")
+    else:
+        faults += _url_faults(settings)
+    if faults:
+        raise SetupError("wrong settings: " + "; ".join(faults) + ". `globetag settings --help` lists them all")
+    return settings, origin
+
+
+def choose(home: Path, choices: Mapping[str, str]) -> Path:
+    """Writes choices (`{"GLOBETAG_MODEL": …}`) to `settings.env` in `home`, keeping the others. Atomic."""
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / _FILE_NAME
+    merged = _read_file(file) | dict(choices)
+    lines = ["# Written by `globetag models use`. The environment overrides what stands here."]
+    lines += [f"{name}={value}" for name, value in sorted(merged.items())]
+    with tempfile.NamedTemporaryFile("w", dir=home, delete=False, encoding="utf-8") as draft:
+        draft.write("\n".join(lines) + "\n")
+    Path(draft.name).replace(file)
+    return file
+
+
+def describe() -> list[tuple[str, str]]:
+    """Every setting's environment variable with its description, in order."""
+    return [(PREFIX + field.upper(), about.description or "") for field, about in Settings.model_fields.items()]
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    pairs = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.lstrip().startswith("#"):
+            pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def _url_faults(settings: Settings) -> list[str]:
+    faults = []
+    if settings.database_url is not None:
+        try:
+            scheme = make_url(settings.database_url).drivername.partition("+")[0]
+        except ArgumentError:
+            scheme = ""
+        if scheme not in {"postgresql", "postgres"}:
+            faults.append(f"{PREFIX}DATABASE_URL must look like postgresql://user@host/name")
+    if settings.broker_url is not None and settings.broker_url.partition("://")[0] not in {
+        "amqp",
+        "amqps",
+        "pgmq",
+    }:
+        faults.append(f"{PREFIX}BROKER_URL must begin with amqp://, amqps:// or be unset")
+    return faults
