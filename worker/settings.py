@@ -48,9 +48,7 @@ class Settings(BaseModel):
     )
     max_tokens: PositiveInt = Field(512, description="The longest answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 draws the likeliest answer")
-    model_batch: PositiveInt | None = Field(
-        None, description="Photographs in one LVLM batch; unset: 8 on a GPU, 4 on a CPU"
-    )
+    model_batch: PositiveInt = Field(8, description="Photographs in one LVLM batch; threads should be twice that")
 
     threads: PositiveInt = Field(32, description="Photographs in work at once in one worker")
     queue_depth: PositiveInt = Field(

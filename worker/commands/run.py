@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -56,24 +57,24 @@ def run(
     console = Console(stderr=True)
     found = iter_submissions(targets, recursive=recursive)
     began = datetime.now().astimezone()
-    with open_database(settings) as database:
+    with ExitStack() as stack:
+        database = stack.enter_context(open_database(settings))
         with console.status(f"loading {settings.model} and {settings.clip} …"):
-            loading = load_models(settings)
-            models = loading.__enter__()
-        with loading, assemble(settings, database, models, dispatch=True) as worker:
-            with counting(console, "queueing") as advance:
-                enqueued = enqueue(
-                    database.engine,
-                    found,
-                    collection=collection,
-                    verify=verify,
-                    pipeline_version=worker.versions.pipeline_version,
-                    on_progress=advance,
-                )
-            click.echo(describe(enqueued))
-            show_problems(console, enqueued.problems)
-            finished = _work(worker, database, enqueued, console)
-            return _conclude(settings, database, models, worker, enqueued, began, finished, report)
+            models = stack.enter_context(load_models(settings))
+            worker = stack.enter_context(assemble(settings, database, models, dispatch=True))
+        with counting(console, "queueing") as advance:
+            enqueued = enqueue(
+                database.engine,
+                found,
+                collection=collection,
+                verify=verify,
+                pipeline_version=worker.versions.pipeline_version,
+                on_progress=advance,
+            )
+        click.echo(describe(enqueued))
+        show_problems(console, enqueued.problems)
+        finished = _work(worker, database, enqueued, console)
+        return _conclude(settings, database, models, worker, enqueued, began, finished, report)
 
 
 def _work(worker: Worker, database: Database, enqueued: Enqueued, console: Console) -> bool:

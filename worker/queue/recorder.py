@@ -37,7 +37,9 @@ class Recorder:
             "gazetteer_version": versions.gazetteer_version,
             "code_version": versions.code_version,
         }
-        self._outcomes: Batcher[Settled, None] = Batcher(self._write, name="recorder", max_size=_MAX_GROUP, max_wait_s=_GATHER_S)
+        self._outcomes: Batcher[Settled, None] = Batcher(
+            self._write, name="recorder", max_size=_MAX_GROUP, max_wait_s=_GATHER_S
+        )
         self._questions: Batcher[tuple[str, str], Remembered | None] = Batcher(
             self._look_up, name="answers", max_size=_MAX_GROUP, max_wait_s=_GATHER_S
         )

@@ -37,7 +37,9 @@ class Service:
         self._settle = settle
         self._recorder = recorder
         self._lease_s = lease_s
-        self._claims: Batcher[LocateRequest, Job | None] = Batcher(self._claim, name="claims", max_size=128, max_wait_s=0.004)
+        self._claims: Batcher[LocateRequest, Job | None] = Batcher(
+            self._claim, name="claims", max_size=128, max_wait_s=0.004
+        )
         self._in_work = 0
         self._idle = threading.Condition()
         self._stopping = threading.Event()

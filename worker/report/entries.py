@@ -40,7 +40,6 @@ class Entry:
     warning: str = ""
     beside: str = ""
     is_reused: bool = False
-    gate_score: str = ""
     thumbnail: Thumbnail = field(default_factory=Thumbnail)
 
 
@@ -111,7 +110,7 @@ def _shelf_of(row: ExportRow, contents: Contents) -> Shelf:
 
 def _entry(row: ExportRow, anchor: str, thumbnail: Thumbnail) -> Entry:
     has_point = row.lat is not None and row.lon is not None
-    heading = place_name(row) if has_point else sentence_of(row.reason) or "No place"
+    heading = place_name(row) if has_point else plain(sentence_of(row.reason)) or "No place"
     stated = plain(row.stated_place, 120)
     is_predicted = row.place_kind == "predicted"
     return Entry(
@@ -131,7 +130,6 @@ def _entry(row: ExportRow, anchor: str, thumbnail: Thumbnail) -> Entry:
         warning=_UNTRAINED if row.untrained else "",
         beside=_beside(row),
         is_reused=row.reused,
-        gate_score="" if row.gate_score is None else f"{row.gate_score:.2f}",
         thumbnail=thumbnail,
     )
 

@@ -24,7 +24,7 @@ from worker.report.entries import Contents, collect
 from worker.report.outline import world_outline
 from worker.report.summary import UNTRAINED_WARNING, Summary
 from worker.report.thumbnail import make_thumbnail
-from worker.report.wording import duration
+from worker.report.wording import duration, plain
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -109,6 +109,7 @@ def _template() -> "Template":
     )
     environment.filters["thousands"] = "{:,}".format
     environment.filters["sentence"] = sentence_of
+    environment.filters["plain"] = plain
     return environment.from_string(_text("report.html"))
 
 

@@ -12,13 +12,14 @@ MAX_MARKS = 4000
 """Above this many different places, marks are drawn one for each cell of one degree, without circles."""
 
 _MAX_CIRCLES = 1500
+_MANY_MARKS = 400
 _MIN_RADIUS_KM = 1.0
 _NAMES_IN_TITLE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """`x` and `y` are map units, `size` 1 to 3 by the number of photographs, `anchor` the first one's entry."""
+    """`x` and `y` are map units, `size` a factor that grows with the number of photographs, `anchor` the first one's entry."""
 
     kind: str
     x: float
@@ -64,6 +65,7 @@ class Marks:
         spots = sorted(
             self._spots.values(), key=lambda spot: (spot.kind == "known", -(spot.radius_km or 0.0), spot.lat)
         )
+        base_size = 1.0 if len(spots) <= _MANY_MARKS else 0.6
         circles_left = 0 if self.is_aggregated else _MAX_CIRCLES
         marks = []
         for spot in spots:
