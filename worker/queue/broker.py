@@ -33,7 +33,7 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
     """Returns Celery's settings for the broker: URL, transport options, queues."""
     if uses_pgmq(settings):
         return {
-            "broker_url": "pgmq://",
+            "broker_url": "pgmq://localhost",  # the address that counts is conn_string
             "broker_transport_options": _PGMQ_OPTIONS
             | {
                 "conn_string": pgmq_conninfo(database_url),

@@ -1,31 +1,59 @@
-"""Writes settled jobs, many threads' outcomes in one transaction (group commit), and finds earlier answers."""
+"""All that a worker's threads ask of Postgres, many threads' errands in one transaction (group commit).
+
+A thread has three errands in the life of a job: claim it, ask for earlier answers, save the outcome. A transaction
+costs about the same for one row as for thirty, so whatever the threads bring within a few milliseconds shares one.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from sqlalchemy.exc import DataError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
 
 from schema import queries
+from schema.messages import LocateRequest
 from schema.reasons import JobState, Reason, Status
 from worker.batcher import Batcher
-from worker.outcome import ImageRecord, Remembered, Settled
+from worker.outcome import ImageRecord, Job, Remembered, Settled
+from worker.queue.claims import claim
 from worker.queue.patience import PatientTransactions
+from worker.queue.presence import worker_id
 from worker.versions import Versions
 
 log = logging.getLogger(__name__)
 
 _MAX_GROUP = 128
-_GATHER_S = 0.004  # a transaction costs the same for one row as for ten; nobody notices four milliseconds
+_GATHER_S = 0.004
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    sha256: str
+    request_hash: str
+
+
+_Errand = LocateRequest | Settled | _Question
 
 
 class Recorder:
-    """Stores outcomes. `save` returns after the commit: only then may the message be acknowledged."""
+    """Claims jobs, finds earlier answers, stores outcomes. Thread-safe; every call returns after its commit."""
 
-    def __init__(self, transactions: PatientTransactions, versions: Versions) -> None:
+    def __init__(
+        self,
+        transactions: PatientTransactions,
+        versions: Versions,
+        *,
+        lease_s: float = 60.0,
+        threads: int | None = None,
+    ) -> None:
+        """`threads`: how many will call; once all of them wait, nobody else is waited for."""
+        self.worker = worker_id()
+        self._lease_s = lease_s
         self._transactions = transactions
         self._versions = versions
         self._parameters = {
@@ -37,41 +65,88 @@ class Recorder:
             "gazetteer_version": versions.gazetteer_version,
             "code_version": versions.code_version,
         }
-        self._outcomes: Batcher[Settled, None] = Batcher(
-            self._write, name="recorder", max_size=_MAX_GROUP, max_wait_s=_GATHER_S
-        )
-        self._questions: Batcher[tuple[str, str], Remembered | None] = Batcher(
-            self._look_up, name="answers", max_size=_MAX_GROUP, max_wait_s=_GATHER_S
+        self._errands: Batcher[_Errand, Any] = Batcher(
+            self._run, name="recorder", max_size=_MAX_GROUP, max_wait_s=_GATHER_S, expected=threads
         )
 
-    def save(self, settled: Settled) -> None:
-        """Returns once the outcome is committed.
+    def claim(self, request: LocateRequest) -> Job | None:
+        """Starts the job that a message names; None where it is taken or settled, so there is nothing to do.
 
-        Raises `sqlalchemy.exc.OperationalError` when the database stays away for too long. An outcome that the
-        database refuses (a defect) is stored as `internal_error` without its particulars.
+        Raises `sqlalchemy.exc.OperationalError` when the database stays away for too long, as all methods do.
         """
-        try:
-            self._outcomes.submit(settled)
-        except (DataError, ValueError, TypeError) as error:
-            log.exception("the outcome of job %s could not be stored", settled.job_id)
-            detail = f"The outcome could not be stored ({type(error).__name__}); the worker's log has the details."
-            bare = Settled(settled.job_id, JobState.FAILED, reason=Reason.INTERNAL_ERROR, detail=detail)
-            self._outcomes.submit(bare)
+        job: Job | None = self._errands.submit(request)
+        return job
 
     def find(self, sha256: str, request_hash: str) -> Remembered | None:
         """What is stored of this content: this pipeline's answer to this request, a label, an embedding."""
-        return self._questions.submit((sha256, request_hash))
+        found: Remembered | None = self._errands.submit(_Question(sha256, request_hash))
+        return found
+
+    def save(self, settled: Settled) -> None:
+        """Stores how a job ended. Once it returns, the message may be acknowledged.
+
+        An outcome that the database refuses (a defect) is stored as `internal_error` without its particulars.
+        """
+        try:
+            self._errands.submit(settled)
+        except (DataError, IntegrityError, ValueError, TypeError) as error:
+            log.exception("the outcome of job %s could not be stored", settled.job_id)
+            detail = f"The outcome could not be stored ({type(error).__name__}); the worker's log has the details."
+            bare = Settled(settled.job_id, JobState.FAILED, reason=Reason.INTERNAL_ERROR, detail=detail)
+            self._errands.submit(bare)
 
     def close(self) -> None:
-        """Writes what was handed in, then stops."""
-        self._outcomes.close()
-        self._questions.close()
+        """Runs what was handed in, then stops."""
+        self._errands.close()
 
-    def _write(self, group: list[Settled]) -> Sequence[None]:
+    def _run(self, errands: list[_Errand]) -> Sequence[Any]:
+        return self._transactions.run(lambda connection: self._share(connection, errands))
+
+    def _share(self, connection: Connection, errands: list[_Errand]) -> list[Any]:
+        """Runs all errands of a kind with one statement; questions last, so that they see what is saved."""
+        results: list[Any] = [None] * len(errands)
+        kinds: tuple[tuple[type, Callable[[Connection, list[Any]], Sequence[Any]]], ...] = (
+            (LocateRequest, self._claim),
+            (Settled, self._save),
+            (_Question, self._find),
+        )
+        for kind, run in kinds:
+            places = [place for place, errand in enumerate(errands) if isinstance(errand, kind)]
+            if places:
+                answers = run(connection, [errands[place] for place in places])
+                for place, answer in zip(places, answers, strict=True):
+                    results[place] = answer
+        return results
+
+    def _claim(self, connection: Connection, requests: list[LocateRequest]) -> Sequence[Job | None]:
+        return claim(connection, requests, worker=self.worker, lease_s=self._lease_s)
+
+    def _save(self, connection: Connection, group: list[Settled]) -> Sequence[None]:
         rows = orjson.dumps([self._row(n, settled) for n, settled in enumerate(group)]).decode()
-        parameters = {"rows": rows, "ids": [settled.job_id for settled in group], **self._parameters}
-        self._transactions.run(lambda c: c.execute(queries.SAVE, parameters))
+        ids = [settled.job_id for settled in group]
+        connection.execute(queries.SAVE, {"rows": rows, "ids": ids, **self._parameters})
         return [None] * len(group)
+
+    def _find(self, connection: Connection, questions: list[_Question]) -> Sequence[Remembered | None]:
+        found = connection.execute(
+            queries.FIND_ANSWERS,
+            {
+                "rows": orjson.dumps(questions).decode(),
+                "gate_version_id": self._versions.gate_version_id,
+                "pipeline_version": self._versions.pipeline_version,
+            },
+        )
+        known = {
+            _Question(row.sha256, row.request_hash): Remembered(
+                image_id=row.image_id,
+                prediction_id=row.prediction_id,
+                status=Status(row.status) if row.status else None,
+                has_label=row.known,
+                is_embedded=bool(row.embedded),
+            )
+            for row in found
+        }
+        return [known.get(question) for question in questions]
 
     def _row(self, n: int, settled: Settled) -> dict[str, Any]:
         return {
@@ -98,26 +173,6 @@ class Recorder:
             "embedding": None if embedding_D is None else _vector_text(embedding_D),
             "embedding_model_id": None if embedding_D is None else self._versions.gate_version_id,
         }
-
-    def _look_up(self, asked: list[tuple[str, str]]) -> Sequence[Remembered | None]:
-        rows = orjson.dumps([{"sha256": sha256, "request_hash": request} for sha256, request in asked]).decode()
-        parameters = {
-            "rows": rows,
-            "gate_version_id": self._versions.gate_version_id,
-            "pipeline_version": self._versions.pipeline_version,
-        }
-        found = self._transactions.run(lambda c: c.execute(queries.FIND_ANSWERS, parameters).all())
-        known = {
-            (row.sha256, row.request_hash): Remembered(
-                image_id=row.image_id,
-                prediction_id=row.prediction_id,
-                status=Status(row.status) if row.status else None,
-                has_label=row.known,
-                is_embedded=bool(row.embedded),
-            )
-            for row in found
-        }
-        return [known.get(question) for question in asked]
 
 
 def _vector_text(vector_D: NDArray[np.float32]) -> str:

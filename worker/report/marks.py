@@ -19,7 +19,8 @@ _NAMES_IN_TITLE = 3
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """`x` and `y` are map units, `size` a factor that grows with the number of photographs, `anchor` the first one's entry."""
+    """`x` and `y` are map units, `size` a factor that grows with the number of photographs, `anchor` the entry
+    of the first of them."""
 
     kind: str
     x: float
@@ -74,7 +75,7 @@ class Marks:
                 circles_left -= 1
                 circle = _circle(spot.lat, spot.lon, spot.radius_km)
             x, y = project(spot.lat, spot.lon)
-            size = 1.0 + min(1.2, 0.4 * math.log10(spot.count))
+            size = base_size * (1.0 + min(1.2, 0.4 * math.log10(spot.count)))
             marks.append(
                 Mark(spot.kind, round(x, 2), round(y, 2), round(size, 2), _title(spot), spot.anchor, circle)
             )

@@ -1,0 +1,61 @@
+# Globetag. Each target sets up what it needs, from a bare clone on; `make help` lists them.
+#
+#   make demo PYTHON=python3.12      another Python (3.11 or later) for the virtual environment
+#   make test PYTEST_ARGS=tests/unit some of the tests
+
+PYTHON ?= python3
+MODELS ?= .globetag/models
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench atlas clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## set up, and place drawn photographs with small test models
+	@echo "demo: 24 drawn photographs, small UNTRAINED models; under a minute"
+	@$(BIN)/globetag demo
+
+test: $(READY) ## set up, and run the unit and integration tests
+	@echo "test: with what is on this machine, a few minutes; what is skipped says why"
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY) ## ruff, mypy and the import rules
+	@echo "lint: ruff, mypy, import-linter"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+bench: $(READY) ## run all benchmarks, quickly; each ends with a line of JSON
+	@for file in $$(grep -l __main__ benchmarks/*.py); do \
+		name=$$(basename $$file .py); \
+		echo "bench: $$name --quick"; \
+		$(BIN)/python -m benchmarks.$$name --quick || exit; \
+	done
+
+atlas: $(READY) ## build the small test models in MODELS (.globetag/models)
+	@echo "atlas: test models in $(MODELS)"
+	@$(BIN)/python -m atlas.model $(MODELS)
+
+clean: ## remove the environment and caches; .globetag (database, models, reports) stays
+	@if [ -x $(BIN)/globetag ] && [ -d .globetag ]; then GLOBETAG_DATABASE_URL= $(BIN)/globetag db stop; fi
+	@rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .ruff_cache
+	@find schema worker atlas benchmarks tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# torch has three equals signs: with two, a local "+cpu" build would do, and torchvision's build does not fit that.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "set-up: Python 3.11 or later is needed; name one, as in: make demo PYTHON=python3.12" >&2; exit 1; }
+	@echo "set-up 1 of 3: a virtual environment in .venv"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "set-up 2 of 3: its installer"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools
+	@echo "set-up 3 of 3: packages; once some 3 GB to download (PyTorch with CUDA), 6 GB on disk, 2 to 10 minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt \
+		'torch===2.13.0' -e '.[dev]'
+	@touch $@
