@@ -53,9 +53,9 @@ $(READY): pyproject.toml constraints.txt
 		echo "set-up: Python 3.11 or later is needed; name one, as in: make demo PYTHON=python3.12" >&2; exit 1; }
 	@echo "set-up 1 of 3: a virtual environment in .venv"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@echo "set-up 2 of 3: its installer"
+	@echo "set-up 2 of 3: pip and setuptools"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools
 	@echo "set-up 3 of 3: packages; once some 3 GB to download (PyTorch with CUDA), 6 GB on disk, 2 to 10 minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt \
-		'torch===2.13.0' -e '.[dev]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		-c constraints.txt 'torch===2.13.0' -e '.[dev]'
 	@touch $@

@@ -17,12 +17,9 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from benchmarks.harness import arguments, report
 from benchmarks.null_models import ANSWER, NullEngine, NullGate
-from schema import queries
+from benchmarks.work import wait_until_settled, write_photographs
 from schema.messages import LOCATE_QUEUE
 from worker import embedded
 from worker.assemble import Models, assemble, broker_ready
@@ -153,7 +150,7 @@ def _drain_bare(settings: Settings, database: Database, tasks: int) -> float:
 
 def _drain_ours(settings: Settings, database: Database, tasks: int) -> float:
     photographs = settings.home / f"photographs-{os.getpid()}"
-    _write_photographs(photographs, tasks)
+    write_photographs(photographs, tasks, seed=os.getpid())
     answer = parse(ANSWER)
     assert isinstance(answer, Answer)
     resolve(answer, Gazetteer.load())  # loads the names outside the clock
@@ -164,29 +161,10 @@ def _drain_ours(settings: Settings, database: Database, tasks: int) -> float:
             Dispatcher(database.engine, worker.app, depth=2 * tasks).step(connection)
         started_s = time.perf_counter()
         worker.runner.start()
-        while True:
-            with database.engine.connect() as connection:
-                stand = connection.execute(queries.BATCH_PROGRESS, {"batch_id": batch.batch_id}).one()
-            took_s = time.perf_counter() - started_s
-            if stand.settled == tasks:
-                break
-            if took_s > _DEADLINE_S:
-                raise SetupError("our tasks did not end in time")
-            time.sleep(0.05)
+        wait_until_settled(database, batch.batch_id, timeout_s=_DEADLINE_S)
+        took_s = time.perf_counter() - started_s
         worker.runner.stop()
-    if stand.done != tasks:
-        raise SetupError(f"only {stand.done} of {tasks} were done")
     return took_s
-
-
-def _write_photographs(folder: Path, count: int) -> None:
-    """Tiny JPEGs, each with a content of its own, without EXIF."""
-    folder.mkdir()
-    random = np.random.default_rng(int.from_bytes(os.urandom(8)))
-    for number in range(count):
-        pixels = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        picture = Image.fromarray(pixels).resize((64, 48), Image.Resampling.BILINEAR)
-        picture.save(folder / f"{number:06}.jpg", quality=80)
 
 
 if __name__ == "__main__":

@@ -113,12 +113,17 @@ SWEEP_LEASES = text("""
     RETURNING job.id, job.state
 """)
 
-# Takes up to :room due rows that the broker was not told of lately, and marks them as told.
+# Takes up to :room due rows that the broker was not told of lately, and marks them as told. Jobs that were lost
+# :last_chance times go one at a time, so that the one that kills its worker takes none of the others along.
 TAKE_DUE = text("""
     WITH due AS (
         SELECT id FROM job
         WHERE state = 'queued' AND due_at <= now()
           AND (published_at IS NULL OR published_at < now() - make_interval(secs => :republish_after_s))
+          AND (losses < :last_chance OR id = (
+              SELECT s.id FROM job s
+              WHERE s.losses > 0 AND s.state IN ('queued', 'running') AND s.losses >= :last_chance
+              ORDER BY s.state = 'running' DESC, s.published_at, s.due_at, s.id LIMIT 1))
         ORDER BY priority DESC, due_at LIMIT :room
         FOR UPDATE SKIP LOCKED
     )

@@ -25,6 +25,14 @@ class Status(StrEnum):
     FAILED = "failed"
 
 
+class Outcome(StrEnum):
+    """How a done job ended. `known`: the place was known already, so any prediction is only a check."""
+
+    KNOWN = "known"
+    LOCATED = "located"
+    NOT_LOCATABLE = "not_locatable"
+
+
 class Granularity(StrEnum):
     """How fine a place is meant, from a doorstep to a country."""
 

@@ -285,6 +285,7 @@ job = Table(
     CheckConstraint("state NOT IN ('failed', 'dead') OR reason IS NOT NULL", name="failure_has_reason"),
     Index("ix_job_due", text("priority DESC"), "due_at", postgresql_where=text("state = 'queued'")),
     Index("ix_job_lease", "lease_until", postgresql_where=text("state = 'running'")),
+    Index("ix_job_suspect", "due_at", postgresql_where=text("losses > 0 AND state IN ('queued', 'running')")),
     Index("ix_job_batch", "batch_id", "state"),
     Index("ix_job_collection_id", "collection_id", "state"),
     Index("ix_job_image_id", "image_id"),

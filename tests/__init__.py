@@ -1,1 +1,1 @@
-"""Tests: `unit` runs without a server and without torch; `integration` runs on real Postgres, RabbitMQ and models."""
+"""Tests: `unit` runs without a server and without torch; `integration` on real Postgres, RabbitMQ and models."""

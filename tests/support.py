@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +19,8 @@ from worker import embedded
 
 T = TypeVar("T")
 
-PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+ROOT = Path(__file__).parents[1]
+PHOTOS = ROOT.parent / "shared" / "photos"
 STRICT = os.environ.get("GLOBETAG_TEST_STRICT") == "1"
 """Set where everything must be there: what is missing fails a test instead of skipping it."""
 AMQP_URL = os.environ.get("GLOBETAG_TEST_AMQP_URL") or "amqp://guest:guest@localhost:5672//"
@@ -95,3 +98,40 @@ def write_pictures(folder: Path, count: int, *, position: tuple[int, int] | None
     for number, path in enumerate(paths):
         path.write_bytes(picture(number, position=position))
     return paths
+
+
+class Command:
+    """The command `globetag` as a process of its own, with nothing set but its home and the tiny models."""
+
+    def __init__(self, home: Path, models: tuple[Path, Path], **environment: str) -> None:
+        self.home = home
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GLOBETAG_")}
+        vlm, clip = models
+        self.environment = inherited | {
+            "GLOBETAG_HOME": str(home),
+            "GLOBETAG_MODEL": str(vlm),
+            "GLOBETAG_CLIP": str(clip),
+            "GLOBETAG_MAX_TOKENS": "4",
+            "COLUMNS": "200",
+            **environment,
+        }
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Starts it; what it prints is kept."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker", *map(str, arguments)],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str | Path, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end."""
+        process = self.start(*arguments)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)

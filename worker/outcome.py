@@ -5,13 +5,13 @@ A job always ends in exactly one `Settled`, whatever happened on the way.
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schema.messages import Hints
-from schema.reasons import Granularity, JobState, LabelSource, Reason, Status
+from schema.reasons import Granularity, JobState, LabelSource, Outcome, Reason, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Settled:
 
     job_id: str
     state: JobState
-    outcome: Literal["known", "located", "not_locatable"] | None = None
+    outcome: Outcome | None = None
     reason: Reason | None = None
     detail: str | None = None
     reused: bool = False

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from schema.messages import Hints
-from schema.reasons import JobState, Reason, Status
+from schema.reasons import JobState, Outcome, Reason, Status
 from worker.errors import JobError, Transient
 from worker.gate import Gate, GateScore
-from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.limits import Limits
+from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
 from worker.intake.probe import probe
 from worker.outcome import ImageRecord, Job, LabelRecord, PredictionRecord, Remembered, Settled, TraceRecord
@@ -95,7 +95,7 @@ class Pipeline:
         score = self.gate.score(picture.image)
         image = _image_record(sha256, len(data), picture, metadata, score)
         if label and not job.verify:
-            return Settled(job.id, JobState.DONE, outcome="known", image=image, label=label)
+            return Settled(job.id, JobState.DONE, outcome=Outcome.KNOWN, image=image, label=label)
 
         if score.score < self.policy.gate_threshold:
             refusal = PredictionRecord(
@@ -182,9 +182,9 @@ def request_hash(hints: Hints) -> str:
 def _reuse(job: Job, earlier: Remembered) -> Settled | None:
     """The earlier answer as this job's, if it is all that this job asks for."""
     if earlier.has_label and not job.verify and earlier.is_embedded:
-        return Settled(job.id, JobState.DONE, outcome="known", reused=True, image_id=earlier.image_id)
+        return Settled(job.id, JobState.DONE, outcome=Outcome.KNOWN, reused=True, image_id=earlier.image_id)
     if earlier.prediction_id is not None and earlier.status is not None:
-        outcome = "known" if earlier.has_label else earlier.status.value
+        outcome = Outcome.KNOWN if earlier.has_label else Outcome(earlier.status)
         return Settled(
             job.id,
             JobState.DONE,
@@ -214,11 +214,11 @@ def _image_record(
 
 
 def _trace(completion: Completion, answer: Answer | Unparsable) -> TraceRecord:
-    read = isinstance(answer, Answer)
+    cues = answer.cues if isinstance(answer, Answer) else ()
     return TraceRecord(
-        reasoning=answer.reasoning if read else "",
+        reasoning=answer.reasoning,
         answer=completion.text.replace("\x00", ""),
-        cues=tuple({"text": cue, "supported": None} for cue in answer.cues) if read else (),
+        cues=tuple({"text": cue, "supported": None} for cue in cues),
         tokens=completion.tokens,
         mean_logprob=completion.mean_logprob,
         finish_reason=completion.finish_reason,
@@ -236,7 +236,7 @@ def _settled(
     return Settled(
         job.id,
         JobState.FAILED if failed else JobState.DONE,
-        outcome=None if failed else ("known" if label else prediction.status.value),
+        outcome=None if failed else Outcome.KNOWN if label else Outcome(prediction.status),
         reason=prediction.reason if failed else None,
         detail=prediction.detail if failed else None,
         image=image,

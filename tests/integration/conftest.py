@@ -31,9 +31,9 @@ class Line:
         self.producer: Celery = make_app(settings, database.url)
         broker_ready(self.producer, settings)
 
-    def enqueue(self, paths: Iterable[Path], **options: int) -> Enqueued:
+    def enqueue(self, paths: Iterable[Path], *, priority: int = 0) -> Enqueued:
         """Makes jobs of files, as `globetag enqueue` does."""
-        return enqueue(self.database.engine, [Submission(path.as_uri()) for path in paths], **options)
+        return enqueue(self.database.engine, [Submission(path.as_uri()) for path in paths], priority=priority)
 
     @contextmanager
     def working(
@@ -56,7 +56,7 @@ class Line:
         """How many jobs are in which state."""
         with self.database.engine.connect() as connection:
             rows = connection.execute(select(job.c.state, func.count()).group_by(job.c.state)).all()
-        return {state: count for state, count in rows}
+        return {row.state: row[1] for row in rows}
 
     def jobs(self) -> dict[str, object]:
         """The jobs by the name of their file."""
@@ -89,3 +89,11 @@ class Line:
 def line(settings: Settings, database: Database) -> Line:
     """A database and a broker without rows and messages."""
     return Line(settings, database)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folders of the small untrained VLM and CLIP."""
+    from atlas.model import build
+
+    return build(tmp_path_factory.mktemp("tiny-models"))

@@ -1,4 +1,4 @@
-"""Submissions become rows: what is new, what is known, what has changed, and what stopping in the middle leaves."""
+"""Submissions become rows: what is new, known or changed, and what stopping in the middle leaves."""
 
 import psycopg
 import pytest

@@ -372,6 +372,27 @@ def test_a_job_that_waits_for_another_try_is_not_published_before_its_time(line,
         assert Dispatcher(line.database.engine, line.producer, depth=10).step(broker) == 3
 
 
+def test_jobs_on_their_last_chance_are_published_one_at_a_time(line, tmp_path):
+    line.enqueue(write_pictures(tmp_path / "pictures", 5))
+    with line.database.engine.begin() as connection:
+        suspects = job.c.uri.not_like("%0004.png")
+        connection.execute(update(job).where(suspects).values(losses=MAX_LOSSES - 1))
+    dispatcher = Dispatcher(line.database.engine, line.producer, depth=10)
+    with line.producer.connection_for_write() as broker:
+        assert dispatcher.step(broker) == 2, "the one that was never lost, and one suspect"
+        assert dispatcher.step(broker) == 0
+        for left in (3, 2, 1):
+            told = job.c.published_at.is_not(None) & (job.c.state == "queued") & suspects
+            with line.database.engine.begin() as connection:
+                connection.execute(update(job).where(told).values(state="running"))
+            assert dispatcher.step(broker) == 0, "it is being worked on"
+            with line.database.engine.begin() as connection:
+                connection.execute(
+                    update(job).where(job.c.state == "running").values(state="done", outcome="known")
+                )
+            assert dispatcher.step(broker) == 1, f"the next of {left}"
+
+
 # --- the end of a worker ---
 
 

@@ -1,4 +1,4 @@
-"""The recorder on a real database: what it stores, stores twice, finds again, and does when the database is away."""
+"""The recorder on a real database: what it stores, finds again, and does when the database is away."""
 
 import random
 import threading

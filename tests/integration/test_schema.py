@@ -178,7 +178,9 @@ def rows(database):
         connection.execute(text("INSERT INTO collection (name) VALUES ('c')"))
         connection.execute(text("INSERT INTO model_version (kind, name, version) VALUES ('lvlm', 'm', '1')"))
         connection.execute(
-            text("INSERT INTO image (sha256, format, width_px, height_px, size_bytes) VALUES ('s', 'jpeg', 1, 1, 1)")
+            text(
+                "INSERT INTO image (sha256, format, width_px, height_px, size_bytes) VALUES ('s', 'jpeg', 1, 1, 1)"
+            )
         )
         yield connection
 

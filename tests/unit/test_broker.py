@@ -40,7 +40,8 @@ def test_a_socket_folder_stands_in_the_query_of_the_url():
 
 
 @pytest.mark.parametrize(
-    ("broker_url", "expected"), [(None, True), ("pgmq://", True), ("amqp://host//", False), ("amqps://host/v", False)]
+    ("broker_url", "expected"),
+    [(None, True), ("pgmq://", True), ("amqp://host//", False), ("amqps://host/v", False)],
 )
 def test_the_database_is_the_broker_unless_another_is_named(broker_url, expected):
     assert uses_pgmq(Settings(broker_url=broker_url)) is expected

@@ -97,4 +97,7 @@ def test_two_photographs_share_an_id_only_if_they_are_one(first, second):
 
 
 def test_the_ids_are_public_and_do_not_change():
-    assert str(job_id_for("default", URI)) == str(uuid.uuid5(uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55"), f"default\n{URI}"))
+    namespace = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
+    assert job_id_for("default", URI) == uuid.uuid5(namespace, f"default\n{URI}")
+        uuid.uuid5(uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55"), f"default\n{URI}")
+    )

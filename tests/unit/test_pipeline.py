@@ -269,7 +269,9 @@ def test_too_little_memory_ends_the_job_and_not_the_worker(make, where):
     assert (settled.state, settled.reason) == ("failed", Reason.TOO_LARGE)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("x"), KeyError("x"), RecursionError(), OSError("disk"), AssertionError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), KeyError("x"), RecursionError(), OSError("disk"), AssertionError()]
+)
 def test_a_defect_ends_the_job_as_one_and_its_text_stays_in_the_log(make, error, caplog):
     settled = make(engine=_raising(error)).settle(JOB)
     assert (settled.state, settled.reason) == ("failed", Reason.INTERNAL_ERROR)

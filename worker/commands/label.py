@@ -45,6 +45,7 @@ def command(
     """
     settings, _ = load()
     with open_database(settings) as database, database.engine.begin() as connection:
+        sha256: str | None
         if len(photograph) == 64 and set(photograph) <= set("0123456789abcdef"):
             sha256 = photograph
         elif Path(photograph).is_file():

@@ -14,7 +14,9 @@ from worker.settings import load
 @click.command()
 @click.option("--failed", is_flag=True, required=True, help="Say so: every failed or dead job is meant.")
 @click.option(
-    "--reason", type=click.Choice(sorted(FAILURE_REASONS)), help="Only those that failed for this reason."
+    "--reason",
+    type=click.Choice(sorted(reason.value for reason in FAILURE_REASONS)),
+    help="Only those that failed for this reason.",
 )
 @click.option("--collection", help="Only those of this collection.")
 def command(failed: bool, reason: str | None, collection: str | None) -> None:  # noqa: ARG001

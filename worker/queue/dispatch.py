@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 
 MAX_LOSSES = 3
 """A job is dead when its worker died this often. From the first loss on it is probed before it is worked on, so
-in practice only an image that kills the process behind the decoder gets this far."""
+in practice only an image that kills the process behind the decoder gets this far. Its neighbours were lost with
+it; on their last chance jobs are published one at a time, which tells the guilty one from the others."""
 
 _FULL_S = 0.05
 _IDLE_S = 0.5
@@ -79,7 +80,10 @@ class Dispatcher:
         with self._database.begin() as database:
             if in_broker == 0:
                 database.execute(queries.FORGET_PUBLISHED, {"grace_s": _GRACE_S})
-            due = database.execute(queries.TAKE_DUE, {"room": room, "republish_after_s": _REPUBLISH_AFTER_S}).all()
+            due = database.execute(
+                queries.TAKE_DUE,
+                {"room": room, "republish_after_s": _REPUBLISH_AFTER_S, "last_chance": MAX_LOSSES - 1},
+            ).all()
         self._publish(due, broker)
         return len(due)
 

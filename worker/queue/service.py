@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -98,9 +99,13 @@ class Service:
             with self._changed:
                 in_work = {"lease_s": self._lease_s, "worker": self.worker, "ids": list(self._jobs)}
             try:
-                self._transactions.run(lambda c, mine=in_work: c.execute(queries.EXTEND_LEASES, mine))
+                self._transactions.run(partial(_extend, in_work))
             except SQLAlchemyError as error:
                 log.warning("the leases could not be extended: %s", first_line(error))
+
+
+def _extend(in_work: dict[str, Any], connection: Connection) -> None:
+    connection.execute(queries.EXTEND_LEASES, in_work)
 
 
 def _free_jobs_of_gone_workers(connection: Connection) -> None:

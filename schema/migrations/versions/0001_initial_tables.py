@@ -353,6 +353,13 @@ def upgrade() -> None:
         "ix_job_lease", "job", ["lease_until"], unique=False, postgresql_where=sa.text("state = 'running'")
     )
     op.create_index("ix_job_prediction_id", "job", ["prediction_id"], unique=False)
+    op.create_index(
+        "ix_job_suspect",
+        "job",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("losses > 0 AND state IN ('queued', 'running')"),
+    )
     op.create_table(
         "trace",
         sa.Column("prediction_id", sa.BigInteger(), nullable=False),
