@@ -17,7 +17,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## set up, and place drawn photographs with small test models
-	@echo "demo: 24 drawn photographs, small UNTRAINED models; under a minute"
+	@echo "demo: drawn photographs, small UNTRAINED models; under a minute"
 	@$(BIN)/globetag demo
 
 test: $(READY) ## set up, and run the unit and integration tests

@@ -165,8 +165,8 @@ def _night_street(pen: ImageDraw.ImageDraw, image: Image.Image, rng: np.random.G
             pen.rectangle(
                 [left, top, right, _H * (0.56 + 0.3 * near)], fill=_shade((40, 42, 60), 0.7 + 0.1 * depth)
             )
-            for y in np.arange(top + 24, _H * 0.56, 44 * near + 12):
-                for x in np.arange(left + 12, right - 22, 40 * near + 10):
+            for y in np.arange(top + 24, _H * 0.56, 44 * near + 12).tolist():
+                for x in np.arange(left + 12, right - 22, 40 * near + 10).tolist():
                     if rng.uniform() < 0.45:
                         pen.rectangle([x, y, x + 18 * near + 3, y + 24 * near + 3], fill=(248, 210, 128))
     _lane(pen, horizon=0.56, far=0.06, near=0.5, colour=(34, 34, 42))

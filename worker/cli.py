@@ -83,7 +83,7 @@ def _set_up_logging(verbose: int) -> None:
     for chatty in ("PIL", "exifread", "httpx", "httpcore", "botocore", "urllib3", "psycopg.pool", "pgmq", "amqp"):
         logging.getLogger(chatty).setLevel(max(level, logging.ERROR if verbose < 2 else logging.INFO))
     if verbose < 2:
-        warnings.filterwarnings("ignore", module="platformdirs|pgmq")
+        warnings.filterwarnings("ignore", module=r"platformdirs|pgmq|kombu\.transport\.pgmq")
 
 
 if __name__ == "__main__":

@@ -145,14 +145,13 @@ class Pipeline:
                 notes=answer.notes,
             )
         place = resolve(answer, self.gazetteer)
-        stated = ", ".join(name for name in (answer.city, answer.region, answer.country) if name)
         if place.lat is None:
             return PredictionRecord(
                 Status.NOT_LOCATABLE,
                 request,
                 reason=Reason.UNKNOWN_PLACE,
-                detail=f"The gazetteer does not know “{stated}”.",
-                stated_place=stated,
+                detail=f"The gazetteer does not know “{place.stated_place}”.",
+                stated_place=place.stated_place,
                 gate_score=score.score,
                 notes=answer.notes + place.notes,
             )
@@ -167,7 +166,7 @@ class Pipeline:
             region=place.region,
             city=place.city,
             geoname_id=place.geoname_id,
-            stated_place=stated,
+            stated_place=place.stated_place,
             gate_score=score.score,
             notes=answer.notes + place.notes,
         )

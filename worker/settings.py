@@ -114,12 +114,14 @@ def load(environment: Mapping[str, str] = os.environ) -> tuple[Settings, dict[st
     else:
         faults += _url_faults(settings)
     if faults:
-        raise SetupError("wrong settings: " + "; ".join(faults) + ". `globetag settings --help` lists them all")
+        raise SetupError("wrong settings: " + "; ".join(faults) + ". `globetag settings` lists them all")
     return settings, origin
 
 
 def choose(home: Path, choices: Mapping[str, str]) -> Path:
     """Writes choices (`{"GLOBETAG_MODEL": …}`) to `settings.env` in `home`, keeping the others. Atomic."""
+    if any("\n" in value or "\r" in value for value in choices.values()):
+        raise SetupError("a setting cannot contain a line break")
     home.mkdir(parents=True, exist_ok=True)
     file = home / _FILE_NAME
     merged = _read_file(file) | dict(choices)
@@ -140,7 +142,7 @@ def _read_file(file: Path) -> dict[str, str]:
     if not file.exists():
         return {}
     pairs = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
         name, equals, value = line.partition("=")
         if equals and not line.lstrip().startswith("#"):
             pairs[name.strip()] = value.strip()
@@ -152,7 +154,7 @@ def _url_faults(settings: Settings) -> list[str]:
     if settings.database_url is not None:
         try:
             scheme = make_url(settings.database_url).drivername.partition("+")[0]
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # ValueError: a port that is no number
             scheme = ""
         if scheme not in {"postgresql", "postgres"}:
             faults.append(f"{PREFIX}DATABASE_URL must look like postgresql://user@host/name")

@@ -227,7 +227,7 @@ def test_an_image_keeps_its_embedding_when_it_is_saved_without(database, recorde
 
 
 def test_two_recorders_with_the_same_images_do_not_deadlock(database):
-    """Groups from two processes touch the same images, labels and predictions in one order, whatever came first."""
+    """Groups of two processes touch images, labels and predictions in one order, whatever came first."""
     versions = _versions(database)
     ids = _jobs(database, 80)
     names = [f"{number:02}" for number in range(20)]

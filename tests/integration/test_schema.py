@@ -15,7 +15,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from schema import tables
-from schema.reasons import Granularity, JobState, LabelSource, Reason, Status
+from schema.reasons import Granularity, JobState, LabelSource, Outcome, Reason, Status
 from schema.session import MIGRATIONS_FOLDER, make_engine, upgrade
 from worker.database import open_database
 from worker.settings import Settings
@@ -166,7 +166,8 @@ def test_the_reader_is_refused_when_it_tries(database):
 _JOB = "INSERT INTO job (id, collection_id, uri{0}) VALUES (gen_random_uuid(), 1, 'file:///a'{1})"
 _PREDICTION = (
     "INSERT INTO prediction (image_id, model_version_id, gate_version_id, pipeline_version, request_hash, "
-    "prompt_hash, sampling, gazetteer_version, code_version{0}) VALUES (1, 1, 1, 'p', 'r', 'h', '{{}}', 'g', 'c'{1})"
+    "prompt_hash, sampling, gazetteer_version, code_version{0}) "
+    "VALUES (1, 1, 1, 'p', 'r', 'h', '{{}}', 'g', 'c'{1})"
 )
 _LABEL = "INSERT INTO label (image_id{0}) VALUES (1{1})"
 
@@ -265,6 +266,7 @@ def test_the_same_pipeline_answers_the_same_request_once_but_may_fail_often(rows
     [
         ("ck_job_state", JobState),
         ("ck_job_reason", Reason),
+        ("ck_job_outcome", Outcome),
         ("ck_prediction_reason", Reason),
         ("ck_prediction_status", Status),
         ("ck_prediction_granularity", Granularity),

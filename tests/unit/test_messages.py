@@ -64,7 +64,7 @@ def test_a_bad_field_is_named_in_one_line(fields, named):
 
 
 def test_every_bad_field_is_named_at_once():
-    with pytest.raises(ValueError, match="uri: .*priority: .*extra: "):
+    with pytest.raises(ValueError, match=r"uri: .*priority: .*extra: "):
         LocateRequest.read({"priority": 9, "extra": 1})
 
 
@@ -99,5 +99,3 @@ def test_two_photographs_share_an_id_only_if_they_are_one(first, second):
 def test_the_ids_are_public_and_do_not_change():
     namespace = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
     assert job_id_for("default", URI) == uuid.uuid5(namespace, f"default\n{URI}")
-        uuid.uuid5(uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55"), f"default\n{URI}")
-    )

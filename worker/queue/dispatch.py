@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
 from schema.messages import JOB_CHANNEL, LOCATE_QUEUE, LOCATE_TASK
+from schema.reasons import JobState
 from worker.queue.broker import BROKER_ERRORS, waiting
 from worker.queue.patience import first_line
 
@@ -93,8 +94,12 @@ class Dispatcher:
             return
         self._next_sweep_s = now_s + _SWEEP_EVERY_S
         with self._database.begin() as database:
-            for row in database.execute(queries.SWEEP_LEASES, {"max_losses": MAX_LOSSES}):
-                log.warning("job %s lost its worker; it is %s", row.id, row.state)
+            swept = database.execute(queries.SWEEP_LEASES, {"max_losses": MAX_LOSSES}).all()
+        if swept:
+            dead = [str(row.id) for row in swept if row.state == JobState.DEAD]
+            log.warning("%d jobs lost their worker; %d are queued again", len(swept), len(swept) - len(dead))
+            for job_id in dead:
+                log.warning("job %s is dead: its worker died with it %d times", job_id, MAX_LOSSES)
 
     def _publish(self, due: Sequence[Row[Any]], broker: Connection) -> None:
         """Hands the rows to the broker. Those that it did not take are free for the next round."""
