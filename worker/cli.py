@@ -80,7 +80,18 @@ def main() -> None:
 def _set_up_logging(verbose: int) -> None:
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for chatty in ("PIL", "exifread", "httpx", "httpcore", "botocore", "urllib3", "psycopg.pool", "pgmq", "amqp"):
+    for chatty in (
+        "celery.app.trace",
+        "PIL",
+        "exifread",
+        "httpx",
+        "httpcore",
+        "botocore",
+        "urllib3",
+        "psycopg.pool",
+        "pgmq",
+        "amqp",
+    ):
         logging.getLogger(chatty).setLevel(max(level, logging.ERROR if verbose < 2 else logging.INFO))
     if verbose < 2:
         warnings.filterwarnings("ignore", module=r"platformdirs|pgmq|kombu\.transport\.pgmq")

@@ -52,10 +52,14 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
 
 
 def work_queue(name: str) -> Queue:
-    """A quorum queue on RabbitMQ whose refused messages go to its dead-letter queue."""
+    """A quorum queue on RabbitMQ whose refused messages go to its dead-letter queue.
+
+    Its exchange has its name and is a topic exchange: Celery's delayed delivery on quorum queues wants one.
+    Producers may as well use the default exchange, which reaches every queue by its name.
+    """
     return Queue(
         name,
-        Exchange("", type="direct"),
+        Exchange(name, type="topic"),
         routing_key=name,
         durable=True,
         queue_arguments={
