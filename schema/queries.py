@@ -43,7 +43,8 @@ ENQUEUE = text("""
         SELECT j.id, j.state,
                j.source_tag IS DISTINCT FROM g.source_tag OR j.hints <> g.hints OR j.verify <> g.verify
                OR (CAST(:pipeline_version AS text) IS NOT NULL
-                   AND j.pipeline_version IS DISTINCT FROM :pipeline_version AND j.state = 'done') AS changed
+                   AND j.pipeline_version IS DISTINCT FROM :pipeline_version
+                   AND j.state IN ('done', 'failed')) AS changed
         FROM job j JOIN given g USING (id)
     ), written AS (
         INSERT INTO job (id, collection_id, uri, source_tag, hints, verify, priority, batch_id)

@@ -61,7 +61,7 @@ def test_enqueueing_again_makes_no_second_job(database):
 def test_what_is_settled_and_unchanged_stays_settled_and_failures_are_told_apart(database):
     enqueue(database.engine, SUBMISSIONS)
     _done(database, 0, 1)
-    _settle(database, 2, state="failed", reason="empty")
+    _settle(database, 2, state="failed", reason="empty", pipeline_version="one")
     _settle(database, 3, state="dead", reason="worker_lost")
     again = enqueue(database.engine, SUBMISSIONS, pipeline_version="one")
     assert _counts(again) == {"unchanged": 2, "failed_before": 2, "waiting": 2}
@@ -97,16 +97,16 @@ def test_a_failure_whose_file_has_changed_is_queued_again(database):
     assert (_row(database, 0).state, _row(database, 0).reason, _row(database, 0).detail) == ("queued", None, None)
 
 
-def test_another_pipeline_does_done_jobs_again_and_leaves_failures_to_retry(database):
-    enqueue(database.engine, SUBMISSIONS[:3])
+def test_another_pipeline_does_done_and_failed_jobs_again_but_not_what_kills_workers(database):
+    enqueue(database.engine, SUBMISSIONS[:4])
     _done(database, 0, 1)
     _settle(database, 2, state="failed", reason="unparsable", pipeline_version="one")
-    assert _counts(enqueue(database.engine, SUBMISSIONS[:3], pipeline_version="one")) == {
-        "unchanged": 2,
-        "failed_before": 1,
-    }
-    again = enqueue(database.engine, SUBMISSIONS[:3], pipeline_version="two")
-    assert _counts(again) == {"changed": 2, "failed_before": 1}
+    _settle(database, 3, state="dead", reason="worker_lost")
+    same = enqueue(database.engine, SUBMISSIONS[:4], pipeline_version="one")
+    assert _counts(same) == {"unchanged": 2, "failed_before": 2}
+    another = enqueue(database.engine, SUBMISSIONS[:4], pipeline_version="two")
+    assert _counts(another) == {"changed": 3, "failed_before": 1}
+    assert (_row(database, 2).state, _row(database, 3).state) == ("queued", "dead")
 
 
 def test_what_is_named_twice_is_one_job_and_counted(database):

@@ -21,6 +21,8 @@ from worker.queue.service import Service
 
 log = logging.getLogger(__name__)
 
+_TICK_S = 0.25
+
 
 class Runner:
     """Runs Celery's worker in a thread of this process, with a dispatcher beside it."""
@@ -82,6 +84,12 @@ class Runner:
         self._threads.append(thread)
         thread.start()
 
+    def _on_ready(self, _: Any) -> None:
+        hub = self._controller.hub
+        if hub is not None:  # RabbitMQ: its loop may sleep ten seconds before it sees that it is to stop
+            hub.call_repeatedly(_TICK_S, lambda: None)
+        self._ready.set()
+
     def _consume(self) -> None:
         try:
             # What `celery worker` does before it starts: binds this process's tasks to this application.
@@ -89,7 +97,7 @@ class Runner:
             self._controller = self._app.WorkController(
                 app=self._app,
                 pool_cls="threads",
-                ready_callback=lambda _: self._ready.set(),
+                ready_callback=self._on_ready,
                 without_gossip=True,
                 without_mingle=True,
                 without_heartbeat=True,
