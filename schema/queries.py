@@ -34,7 +34,7 @@ LIST_MODEL_VERSIONS = text("""
 
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
-# Returns how many rows fell into each kind.
+# A running job keeps what it was started with, so that a change shows the next time. Returns the ids of each kind.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -52,9 +52,9 @@ ENQUEUE = text("""
         FROM given ORDER BY id
         ON CONFLICT (id) DO UPDATE SET
             batch_id = excluded.batch_id,
-            source_tag = excluded.source_tag,
-            hints = excluded.hints,
-            verify = excluded.verify,
+            source_tag = CASE WHEN job.state = 'running' THEN job.source_tag ELSE excluded.source_tag END,
+            hints = CASE WHEN job.state = 'running' THEN job.hints ELSE excluded.hints END,
+            verify = CASE WHEN job.state = 'running' THEN job.verify ELSE excluded.verify END,
             priority = excluded.priority
         RETURNING id
     )

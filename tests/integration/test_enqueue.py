@@ -97,6 +97,15 @@ def test_a_failure_whose_file_has_changed_is_queued_again(database):
     assert (_row(database, 0).state, _row(database, 0).reason, _row(database, 0).detail) == ("queued", None, None)
 
 
+def test_a_change_while_the_job_runs_shows_once_it_is_settled(database):
+    enqueue(database.engine, SUBMISSIONS[:1])
+    _settle(database, 0, state="running")
+    renewed = Submission(SUBMISSIONS[0].uri, source_tag="changed meanwhile")
+    assert _counts(enqueue(database.engine, [renewed])) == {"waiting": 1}
+    _done(database, 0)
+    assert _counts(enqueue(database.engine, [renewed])) == {"changed": 1}
+
+
 def test_another_pipeline_does_done_and_failed_jobs_again_but_not_what_kills_workers(database):
     enqueue(database.engine, SUBMISSIONS[:4])
     _done(database, 0, 1)

@@ -1,4 +1,7 @@
-"""Fetching from real web servers on this machine: what arrives, what is refused, and where connections go."""
+"""Fetching from real web servers on this machine: what arrives, what is refused, and where connections go.
+
+Long because every test shares the servers that it is about.
+"""
 
 import gzip
 import socket

@@ -1,4 +1,7 @@
-"""The whole line but for the models, on both brokers: what goes in comes out, once, whatever happens between."""
+"""The whole line but for the models, on both brokers: what goes in comes out, once, whatever happens between.
+
+Long because all of it shares one line, its brokers and its helpers.
+"""
 
 import threading
 from collections import Counter
