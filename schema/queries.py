@@ -146,12 +146,14 @@ UNPUBLISH = text("""
 
 # ---------------------------------------------------------------- working
 
-# Rows: id. Starts queued jobs and counts the attempt, committed before any work is done. Rows that are not
-# returned are taken, settled or unknown.
+# Starts queued jobs (:ids) and counts the attempt, committed before any work is done. Jobs that are not returned
+# are taken, settled or unknown. A job that was lost waits for the dispatcher, which decides when it may be tried
+# again: a broker that redelivers a dead worker's messages would start all of them together.
 CLAIM = text("""
     WITH wanted AS (
         SELECT j.id FROM job j
         WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state = 'queued'
+          AND (j.losses = 0 OR j.published_at IS NOT NULL)
         ORDER BY j.id FOR UPDATE
     )
     UPDATE job SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = now(),
