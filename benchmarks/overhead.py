@@ -40,15 +40,17 @@ _DEADLINE_S = 120.0
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--tasks", type=int, help="tasks in one round  [default: 4000, quick: 1500]")
-    parser.add_argument("--rounds", type=int, help="rounds for each broker  [default: 5, quick: 2]")
+    parser.add_argument("--tasks", type=int, help="tasks in one round  [default: 4000, quick: 1000]")
+    parser.add_argument("--rounds", type=int, help="rounds for each broker  [default: 5, quick: 1]")
     parser.add_argument("--threads", type=int, default=Settings.model_fields["threads"].default)
-    parser.add_argument("--amqp", default="amqp://guest:guest@localhost:5672//")
+    parser.add_argument(
+        "--amqp", default="amqp://guest:guest@localhost:5672//", help="an idle RabbitMQ, not one in use"
+    )
     parser.add_argument("--drain", choices=("bare", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    given.tasks = given.tasks or (1500 if given.quick else 4000)
-    given.rounds = given.rounds or (2 if given.quick else 5)
+    given.tasks = given.tasks or (1000 if given.quick else 4000)
+    given.rounds = given.rounds or (1 if given.quick else 5)
     if given.drain:
         settings = Settings(home=given.home, broker_url=given.amqp or None, threads=given.threads)
         print(json.dumps({"seconds": _drain(given.drain, settings, given.tasks)}))
