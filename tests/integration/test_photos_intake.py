@@ -4,16 +4,14 @@ import csv
 import resource
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from schema.reasons import LabelSource, Reason
+from tests.support import PHOTOS
 from worker.errors import JobError
 from worker.intake.metadata import read_metadata
 from worker.intake.picture import decode
-
-PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 
 pytestmark = [
     pytest.mark.photos,

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support import PHOTOS, require
 from worker.errors import SetupError
 from worker.intake.sources import Problem, Submission, iter_submissions
 from worker.intake.uri import local_path
 
 ROOT = Path(__file__).parents[2]
-PHOTOS = ROOT.parent / "shared/photos"
 
 
 def tree(folder: Path, *names: str) -> None:
@@ -167,8 +167,7 @@ def test_targets_that_do_not_exist_stop_at_once(tmp_path: Path, target: str) -> 
 @pytest.mark.photos
 @pytest.mark.parametrize(("folder", "count"), [("real", 59), ("hostile", 70), (".", 129)])
 def test_real_folders(folder: str, count: int) -> None:
-    if not PHOTOS.is_dir():
-        pytest.skip("the folder ../shared/photos is missing")
+    require(PHOTOS.is_dir(), "the folder ../shared/photos is missing")
     found, problems = listed(PHOTOS / folder)
     assert (len(found), problems) == (count, [])
 
