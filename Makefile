@@ -4,7 +4,7 @@
 #   make test PYTEST_ARGS=tests/unit some of the tests
 
 PYTHON ?= python3
-MODELS ?= .globetag/models
+WEIGHTS ?= .globetag/atlas
 PYTEST_ARGS ?=
 
 BIN := .venv/bin
@@ -16,8 +16,8 @@ READY := .venv/.ready
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY) ## set up, and place drawn photographs with small test models
-	@echo "demo: drawn photographs, small UNTRAINED models; under a minute"
+demo: $(READY) ## set up, and place photographs of a drawn world with the small models that know it
+	@echo "demo: photographs of a drawn toy world, small models trained on it; under a minute"
 	@$(BIN)/globetag demo
 
 test: $(READY) ## set up, and run the unit and integration tests
@@ -38,9 +38,14 @@ bench: $(READY) ## run all benchmarks, quickly; each ends with a line of JSON
 		$(BIN)/python -m benchmarks.$$name --quick || exit; \
 	done
 
-atlas: $(READY) ## build the small test models in MODELS (.globetag/models)
-	@echo "atlas: test models in $(MODELS)"
-	@$(BIN)/python -m atlas.model $(MODELS)
+atlas: $(READY) ## train the small models of the Atlas from nothing (up to an hour on two cores)
+# Two processes of one thread each: so small a model gains little from a second thread.
+	@echo "atlas: training vlm-start, vlm-best and clip in $(WEIGHTS), from nothing"
+	@export OMP_NUM_THREADS=1; \
+		$(BIN)/python -m atlas.train --output $(WEIGHTS) --only vlm-start,clip & beside=$$!; \
+		OMP_NUM_THREADS=1 $(BIN)/python -m atlas.train --output $(WEIGHTS) --only vlm-best; status=$$?; \
+		wait $$beside && exit $$status
+	@$(BIN)/python -m benchmarks.atlas --weights $(WEIGHTS)
 
 clean: ## remove the environment and caches; .globetag (database, models, reports) stays
 	@if [ -x $(BIN)/globetag ] && [ -d .globetag ]; then GLOBETAG_DATABASE_URL= $(BIN)/globetag db stop; fi
@@ -57,5 +62,5 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools
 	@echo "set-up 3 of 3: packages; once some 3 GB to download (PyTorch with CUDA), 6 GB on disk, 2 to 10 minutes"
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
-		-c constraints.txt 'torch===2.13.0' -e '.[dev]'
+		-c constraints.txt 'torch===2.13.0' -e '.[dev,train]'
 	@touch $@

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from PIL.TiffImagePlugin import IFDRational
 
+from atlas.exif import camera_exif
 from atlas.scenery import draw
 
-_ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
-_DATE_TIME_ORIGINAL, _MAKE, _DESCRIPTION = 0x9003, 0x010F, 0x010E
 _FIRST_TAKEN = datetime(2019, 4, 6, 9, 12, 30)
 
 
@@ -98,39 +96,9 @@ def _encode(shot: _Shot, number: int, rng: np.random.Generator) -> bytes:
     kind = {".jpg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF"}[Path(shot.name).suffix]
     quality = {"quality": 86} if kind in ("JPEG", "WEBP") else {}
     # Of TIFF, Pillow writes the EXIF and GPS directories only when it stays uncompressed and gets them as bytes.
-    image.save(buffer, kind, exif=_exif(shot, taken, orientation).tobytes(), **quality)
+    exif = camera_exif(taken, position=shot.position, orientation=orientation, caption=shot.caption)
+    image.save(buffer, kind, exif=exif.tobytes(), **quality)
     return buffer.getvalue()
-
-
-def _exif(shot: _Shot, taken: datetime, orientation: int) -> Image.Exif:
-    """EXIF as a camera writes it. Positions are unsigned, the hemisphere stands in its own tag (Exif 2.32)."""
-    exif = Image.Exif()
-    exif[_ORIENTATION] = orientation
-    exif[_MAKE] = "Globetag atlas"
-    if shot.caption:
-        exif[_DESCRIPTION] = shot.caption
-    exif.get_ifd(_EXIF_IFD)[_DATE_TIME_ORIGINAL] = f"{taken:%Y:%m:%d %H:%M:%S}"
-    if shot.position is not None:
-        lat, lon = shot.position
-        exif.get_ifd(_GPS_IFD).update(
-            {
-                0: b"\2\3\0\0",
-                1: "S" if lat < 0 else "N",
-                2: _degrees_minutes_seconds(lat),
-                3: "W" if lon < 0 else "E",
-                4: _degrees_minutes_seconds(lon),
-                18: "WGS-84",
-            }
-        )
-    return exif
-
-
-def _degrees_minutes_seconds(angle: float) -> tuple[IFDRational, IFDRational, IFDRational]:
-    """Three rationals, seconds to a ten-thousandth: about 3 mm."""
-    ten_thousandths = round(abs(angle) * 3600 * 10_000)
-    minutes, seconds = divmod(ten_thousandths, 60 * 10_000)
-    degrees, minutes = divmod(minutes, 60)
-    return IFDRational(degrees, 1), IFDRational(minutes, 1), IFDRational(seconds, 10_000)
 
 
 def _deep_grey(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -34,8 +34,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def save_tiny_vlm(folder: Path, seed: int) -> int:
+def save_tiny_vlm(folder: Path, seed: int, *, half: bool = False) -> int:
     """Writes an untrained checkpoint into `folder` and returns its number of parameters.
+
+    `half` stores it, and so all that is tuned from it, in 16 bits: half the size in a repository.
 
     The same seed and library versions give the same bytes; torch's global random state is left as it was.
     """
@@ -49,11 +51,12 @@ def save_tiny_vlm(folder: Path, seed: int) -> int:
     )
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
-    model.eval().save_pretrained(folder)
+    parameters: int = sum(parameter.numel() for parameter in model.parameters())
+    (model.half() if half else model).eval().save_pretrained(folder)
     if shown:
         transformers_logging.enable_progress_bar()
     _processor(tokenizer).save_pretrained(folder)
-    return sum(parameter.numel() for parameter in model.parameters())
+    return parameters
 
 
 def _config(vocabulary: int, token_ids: dict[str, int]) -> Qwen2_5_VLConfig:

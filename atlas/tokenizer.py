@@ -1,7 +1,11 @@
-"""A byte-level BPE tokenizer with Qwen's special tokens, learnt from a page of our own text.
+"""A byte-level BPE tokenizer with Qwen's special tokens, learnt from what is said in the Atlas.
 
 Byte-level: every text can be written and read back, whatever the corpus held. The corpus only decides which words
-cost one token: those of the answer format, of reasoning about places, and some names.
+cost one token: those of the world's cues and places, of the answer grammar, and of reasons in general.
+
+Each paragraph of the project's own prompts is one token. So a small model reads the whole question in some
+twenty tokens instead of four hundred, which is what makes it trainable on a CPU. A prompt that was reworded is
+still read, through ordinary tokens; the model then has to be trained anew, as any model would.
 """
 
 import json
@@ -10,8 +14,12 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import Qwen2Tokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
-VOCABULARY = 1024
-"""At most so many byte pairs; the special tokens follow after."""
+from atlas.language import corpus
+from atlas.world import load_world
+from worker.reason.prompt import STYLES, build_prompt
+
+VOCABULARY = 1536
+"""At most so many byte pairs; the prompts' paragraphs and the special tokens follow after."""
 
 END_OF_TEXT = "<|endoftext|>"
 END_OF_TURN = "<|im_end|>"
@@ -25,67 +33,24 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )
 
-PLACES = (
-    ("France", "Île-de-France", "Paris"),
-    ("France", "Provence-Alpes-Côte d'Azur", "Marseille"),
-    ("Germany", "Bavaria", "Munich"),
-    ("Germany", "Hamburg", "Hamburg"),
-    ("Italy", "Lazio", "Rome"),
-    ("Spain", "Catalonia", "Barcelona"),
-    ("Portugal", "Lisbon", "Lisbon"),
-    ("United Kingdom", "Scotland", "Edinburgh"),
-    ("Ireland", "Leinster", "Dublin"),
-    ("Norway", "Vestland", "Bergen"),
-    ("Sweden", "Stockholm", "Stockholm"),
-    ("Poland", "Lesser Poland", "Kraków"),
-    ("Greece", "Attica", "Athens"),
-    ("Türkiye", "Istanbul", "Istanbul"),
-    ("Egypt", "Cairo", "Cairo"),
-    ("Morocco", "Marrakesh-Safi", "Marrakesh"),
-    ("Nigeria", "Lagos", "Lagos"),
-    ("Niger", "Niamey", "Niamey"),
-    ("Kenya", "Nairobi", "Nairobi"),
-    ("South Africa", "Western Cape", "Cape Town"),
-    ("India", "Maharashtra", "Mumbai"),
-    ("Thailand", "Bangkok", "Bangkok"),
-    ("Viet Nam", "Hà Nội", "Hanoi"),
-    ("China", "Sichuan", "Chengdu"),
-    ("Japan", "Kyoto", "Kyoto"),
-    ("Australia", "New South Wales", "Sydney"),
-    ("New Zealand", "Otago", "Dunedin"),
-    ("United States", "California", "San Francisco"),
-    ("United States", "New York", "New York City"),
-    ("Canada", "Quebec", "Montreal"),
-    ("Mexico", "Oaxaca", "Oaxaca"),
-    ("Brazil", "Rio de Janeiro", "Rio de Janeiro"),
-    ("Argentina", "Buenos Aires", "Buenos Aires"),
-    ("Chile", "Valparaíso", "Valparaíso"),
+GENERAL = (
+    "system\nYou are a helpful assistant.\nuser\nWhere was this photograph taken?\nassistant\n",
+    "<think>The signs are written in a script used there, and the shop names point the same way.</think>",
+    "<think>The road markings, the number plates and the side of driving narrow it down.</think>",
+    "<think>The architecture, the roofs and the colour of the stone are typical of this region.</think>",
+    "<think>The vegetation and the light suggest a warm, dry climate; the coast and the hills fit.</think>",
+    "<think>Nothing in the picture tells where it was taken: no text, no building, no landscape.</think>",
+    "<answer>country: unknown\nregion: unknown\ncity: unknown\nlat: 12.345678\nlon: -90.345678</answer>",
+    "Yes, this can be placed. No, this cannot be placed. yes no",
+    "caption: region: date: The archive's records say: a street, a church, a market, a bridge.",
 )
+"""Words that any model of this project needs, beside those of the world."""
 
-REASONS = (
-    "The signs are written in a script used there, and the shop names point the same way.",
-    "The road markings, the number plates and the side of the road on which the cars drive narrow it down.",
-    "The architecture, the roofs and the colour of the stone are typical of this region.",
-    "The vegetation and the light suggest a warm, dry climate; the coast and the hills fit.",
-    "The tower, the bridge and the church beside the river look like a well-known landmark.",
-    "Nothing in the picture tells where it was taken: there is no text, no building and no landscape.",
-)
-
-
-def corpus() -> list[str]:
-    """Conversations in the form in which the models of this project answer, one for each place and reason."""
-    return [
-        "You are asked where a photograph was taken. Think first, then answer with country, region and city.\n"
-        f"user\nWhere was this photograph taken?\nassistant\n<think>{reason} This could be {city}, in {region},"
-        f" {country}.</think>\n<answer>\ncountry: {country}\nregion: {region}\ncity: {city}\nlatitude: unknown\n"
-        "longitude: unknown\nconfidence: low\n</answer>"
-        for country, region, city in PLACES
-        for reason in REASONS
-    ]
+_SHORTEST = 12
 
 
 def build_tokenizer() -> Qwen2Tokenizer:
-    """Deterministic: the same corpus gives the same tokens."""
+    """Deterministic: the same world and prompts give the same tokens."""
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.NFC()
     learner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -96,7 +61,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
     )
     learner.decoder = decoders.ByteLevel()
     learner.train_from_iterator(
-        corpus(),
+        [*GENERAL * 4, *corpus(load_world())],
         trainers.BpeTrainer(
             vocab_size=VOCABULARY,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -104,8 +69,19 @@ def build_tokenizer() -> Qwen2Tokenizer:
         ),
     )
     tokenizer = Qwen2Tokenizer(*_vocabulary_and_merges(learner), eos_token=END_OF_TURN, pad_token=END_OF_TEXT)
+    tokenizer.add_tokens([AddedToken(part, special=False, normalized=False) for part in prompt_paragraphs()])
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])
     return tokenizer
+
+
+def prompt_paragraphs() -> list[str]:
+    """The paragraphs of all prompts without what an archive's records fill in, longest first."""
+    found: set[str] = set()
+    for style in STYLES:
+        prompt = build_prompt(text="\x00", style=style)
+        for paragraph in [*prompt.system.split("\n\n"), *prompt.user.split("\n\n")]:
+            found.add(paragraph.partition("\x00")[0].strip("\n"))
+    return sorted((part for part in found if len(part) >= _SHORTEST), key=lambda part: (-len(part), part))
 
 
 def _vocabulary_and_merges(learner: Tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:

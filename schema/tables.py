@@ -69,6 +69,15 @@ collection = Table(
     _key(),
     Column("name", Text, nullable=False, unique=True),
     _created_at(),
+    Column(
+        "training_consent",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="May models be trained on its photographs? Nobody has agreed until somebody says so",
+    ),
+    Column("training_consent_at", DateTime(timezone=True), comment="When it was last granted or withdrawn"),
+    Column("training_consent_by", Text, comment="Who did"),
     comment="A named set of photographs: an archive, a fonds, one customer.",
 )
 
@@ -291,4 +300,50 @@ job = Table(
     Index("ix_job_image_id", "image_id"),
     Index("ix_job_prediction_id", "prediction_id"),
     comment="One request to place one photograph. Postgres is the truth, the broker is a wake-up.",
+)
+
+curation = Table(
+    "curation",
+    metadata,
+    _key(),
+    Column("hash", Text, nullable=False, unique=True, comment="SHA-256 over parameters, seed, members and counts"),
+    Column("collection", Text, comment="The name of the one collection that was drawn from; NULL = all"),
+    Column("labels_until", BigInteger, nullable=False, comment="The newest label that was looked at"),
+    Column("parameters", JSONB, nullable=False, comment="All that was chosen, the seed included"),
+    Column("labels_in", Integer, nullable=False, comment="= train + held_out + the sum of dropped"),
+    Column("train", Integer, nullable=False),
+    Column("held_out", Integer, nullable=False),
+    Column("dropped", JSONB, nullable=False, comment="{filter: photographs that it dropped}"),
+    _created_at(),
+    CheckConstraint("train >= 0 AND held_out >= 0 AND labels_in >= train + held_out", name="adds_up"),
+    comment="Manifests of training data: what was learnt from and what was held out. Immutable.",
+)
+
+curation_member = Table(
+    "curation_member",
+    metadata,
+    Column("curation_id", ForeignKey("curation.id"), primary_key=True),
+    Column(
+        "image_id",
+        ForeignKey("image.id", ondelete="CASCADE"),
+        primary_key=True,
+        comment="An erased photograph leaves its manifests too",
+    ),
+    Column("side", Text, nullable=False, comment="train or held_out. Once held out, always held out"),
+    Column("sha256", Text, nullable=False, comment="Of the original that was labelled; a changed one is not used"),
+    Column("label_id", BigInteger, nullable=False),
+    Column("source", Text, nullable=False, comment="The label's: manual, exif, xmp or import"),
+    Column("lat", Double, nullable=False),
+    Column("lon", Double, nullable=False),
+    Column("country_code", Text, nullable=False),
+    Column("region", Text),
+    Column("city", Text),
+    Column("geoname_id", BigInteger),
+    Column("cell", Text, nullable=False, comment="Of the grid of cell_km: both sides never share one"),
+    Column("uri", Text, nullable=False, comment="Where the original was"),
+    _one_of("source", LabelSource),
+    CheckConstraint("side IN ('train', 'held_out')", name="side"),
+    *_on_earth(),
+    Index("ix_curation_member_image_id", "image_id"),
+    comment="The photographs of a manifest, with the known place that each was taken in with. Immutable.",
 )

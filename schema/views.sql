@@ -161,6 +161,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
+            curation, curation_member,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
             job_place TO globetag_reader;
     END IF;

@@ -1,10 +1,14 @@
 """The command `globetag`. Each command is one file in `worker/commands`, imported when it is called.
 
+Rooms that stand on the worker, such as the trainer, bring commands along as entry points of the group
+`globetag.commands`, so that the worker need not know of them.
+
 Exit codes: 0 all is done; 1 the set-up is wrong (one line says what to do); 2 wrong usage; 3 finished, but some
 photographs failed; 130 interrupted, nothing lost.
 """
 
 import importlib
+import importlib.metadata
 import logging
 import sys
 import warnings
@@ -25,7 +29,6 @@ _COMMANDS = {
     "label": "Set the known place of a photograph.",
     "db": "The database: its address, its schema, start and stop of the embedded one.",
     "models": "Show, build and choose models.",
-    "demo": "Show the whole thing on drawn photographs, with test models.",
     "settings": "Show all settings and where each comes from.",
 }
 
@@ -34,19 +37,30 @@ class _LazyGroup(click.Group):
     """Knows its commands by name and one line; imports one only when it is called."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return [*_COMMANDS, *sorted(_foreign().names)]
 
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name in _COMMANDS:
+            command = importlib.import_module(f"worker.commands.{cmd_name}").command
+        elif cmd_name in _foreign().names:
+            command = _foreign()[cmd_name].load()
+        else:
             return None
-        module = importlib.import_module(f"worker.commands.{cmd_name}")
-        command = module.command
         assert isinstance(command, click.Command)
         return command
 
-    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = dict(_COMMANDS)
+        for name in sorted(_foreign().names):
+            command = self.get_command(ctx, name)
+            assert command is not None
+            lines[name] = command.get_short_help_str(limit=100)
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl(list(lines.items()))
+
+
+def _foreign() -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group="globetag.commands")
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

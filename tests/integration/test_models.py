@@ -18,8 +18,9 @@ from schema.reasons import Reason
 from worker.batcher import BatcherClosed
 from worker.errors import JobError, SetupError
 from worker.gate.clip import load_gate
+from worker.reason.conversation import shrunk
 from worker.reason.engines import Prompt, Sampling
-from worker.reason.engines.transformers import DrawRows, Row, load_engine
+from worker.reason.engines.transformers import MAX_PIXELS, DrawRows, Row, load_engine
 
 pytestmark = pytest.mark.models
 
@@ -287,11 +288,11 @@ def test_special_tokens_in_a_prompt_stay_words(engine):
     assert engine.generate(Prompt(hostile, hostile), PICTURES[2], GREEDY)[0].tokens > 0
 
 
-def test_large_pictures_are_shrunk_to_the_limit(engine):
-    shrunk = engine._shrunk(Image.new("RGB", (4000, 3000)))
-    assert shrunk.width * shrunk.height <= engine._max_pixels
-    assert shrunk.width / shrunk.height == pytest.approx(4 / 3, abs=0.01)
-    assert engine._shrunk(PICTURES[0]) is PICTURES[0]
+def test_large_pictures_are_shrunk_to_the_limit():
+    small = shrunk(Image.new("RGB", (4000, 3000)), MAX_PIXELS)
+    assert small.width * small.height <= MAX_PIXELS
+    assert small.width / small.height == pytest.approx(4 / 3, abs=0.01)
+    assert shrunk(PICTURES[0], MAX_PIXELS) is PICTURES[0]
 
 
 # --- identity, and what cannot be loaded ---

@@ -21,6 +21,20 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "training_consent",
+            sa.Boolean(),
+            server_default=sa.text("false"),
+            nullable=False,
+            comment="May models be trained on its photographs? Nobody has agreed until somebody says so",
+        ),
+        sa.Column(
+            "training_consent_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it was last granted or withdrawn",
+        ),
+        sa.Column("training_consent_by", sa.Text(), nullable=True, comment="Who did"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_collection")),
         sa.UniqueConstraint("name", name=op.f("uq_collection_name")),
         comment="A named set of photographs: an archive, a fonds, one customer.",
@@ -390,3 +404,95 @@ def upgrade() -> None:
         comment="What the model printed, one-to-one with its prediction.",
     )
     op.create_index("ix_trace_search", "trace", ["search"], unique=False, postgresql_using="gin")
+    op.create_table(
+        "curation",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False, comment="SHA-256 over parameters, seed, members and counts"),
+        sa.Column(
+            "collection",
+            sa.Text(),
+            nullable=True,
+            comment="The name of the one collection that was drawn from; NULL = all",
+        ),
+        sa.Column("labels_until", sa.BigInteger(), nullable=False, comment="The newest label that was looked at"),
+        sa.Column(
+            "parameters",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="All that was chosen, the seed included",
+        ),
+        sa.Column("labels_in", sa.Integer(), nullable=False, comment="= train + held_out + the sum of dropped"),
+        sa.Column("train", sa.Integer(), nullable=False),
+        sa.Column("held_out", sa.Integer(), nullable=False),
+        sa.Column(
+            "dropped",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=False,
+            comment="{filter: photographs that it dropped}",
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint(
+            "train >= 0 AND held_out >= 0 AND labels_in >= train + held_out", name=op.f("ck_curation_adds_up")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_curation")),
+        sa.UniqueConstraint("hash", name=op.f("uq_curation_hash")),
+        comment="Manifests of training data: what was learnt from and what was held out. Immutable.",
+    )
+    op.create_table(
+        "curation_member",
+        sa.Column("curation_id", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "image_id", sa.BigInteger(), nullable=False, comment="An erased photograph leaves its manifests too"
+        ),
+        sa.Column("side", sa.Text(), nullable=False, comment="train or held_out. Once held out, always held out"),
+        sa.Column(
+            "sha256",
+            sa.Text(),
+            nullable=False,
+            comment="Of the original that was labelled; a changed one is not used",
+        ),
+        sa.Column("label_id", sa.BigInteger(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False, comment="The label's: manual, exif, xmp or import"),
+        sa.Column("lat", sa.Double(), nullable=False),
+        sa.Column("lon", sa.Double(), nullable=False),
+        sa.Column("country_code", sa.Text(), nullable=False),
+        sa.Column("region", sa.Text(), nullable=True),
+        sa.Column("city", sa.Text(), nullable=True),
+        sa.Column("geoname_id", sa.BigInteger(), nullable=True),
+        sa.Column("cell", sa.Text(), nullable=False, comment="Of the grid of cell_km: both sides never share one"),
+        sa.Column("uri", sa.Text(), nullable=False, comment="Where the original was"),
+        sa.CheckConstraint(
+            "source IN ('manual', 'exif', 'xmp', 'import')", name=op.f("ck_curation_member_source")
+        ),
+        sa.CheckConstraint("side IN ('train', 'held_out')", name=op.f("ck_curation_member_side")),
+        sa.CheckConstraint("(lat IS NULL) = (lon IS NULL)", name=op.f("ck_curation_member_lat_with_lon")),
+        sa.CheckConstraint("lat BETWEEN -90 AND 90", name=op.f("ck_curation_member_lat_range")),
+        sa.CheckConstraint("lon BETWEEN -180 AND 180", name=op.f("ck_curation_member_lon_range")),
+        sa.ForeignKeyConstraint(["curation_id"], ["curation.id"], name=op.f("fk_curation_member_curation_id")),
+        sa.ForeignKeyConstraint(
+            ["image_id"], ["image.id"], name=op.f("fk_curation_member_image_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("curation_id", "image_id", name=op.f("pk_curation_member")),
+        comment="The photographs of a manifest, with the known place that each was taken in with. Immutable.",
+    )
+    op.create_index("ix_curation_member_image_id", "curation_member", ["image_id"], unique=False)
+    op.execute("""
+        CREATE FUNCTION curation_is_immutable() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'curations are immutable: % on % is refused', TG_OP, TG_TABLE_NAME
+                USING ERRCODE = 'restrict_violation';
+        END $$
+    """)
+    op.execute("""
+        CREATE TRIGGER immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON curation
+        FOR EACH STATEMENT EXECUTE FUNCTION curation_is_immutable()
+    """)
+    op.execute("""
+        CREATE TRIGGER immutable BEFORE UPDATE OR TRUNCATE ON curation_member
+        FOR EACH STATEMENT EXECUTE FUNCTION curation_is_immutable()
+    """)
+    # Erasing a photograph takes its memberships along: the foreign key's own trigger deletes them, at depth 1.
+    op.execute("""
+        CREATE TRIGGER only_with_the_image BEFORE DELETE ON curation_member
+        FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION curation_is_immutable()
+    """)

@@ -31,6 +31,7 @@ from worker.batcher import Batcher, BatcherClosed, Fatal
 from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
 from worker.errors import JobError, SetupError
 from worker.identity import ModelIdentity
+from worker.reason.conversation import conversation, shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
 
 VARIABLE = "GLOBETAG_MODEL"
@@ -174,33 +175,12 @@ class TransformersEngine:
 
     def _prepare(self, prompt: Prompt, image: Image.Image) -> dict[str, torch.Tensor]:
         """Token row and pixels of one conversation: the optional system message, the picture, the question."""
-        question = {"type": "text", "text": self._defused(prompt.user)}
-        messages = [{"role": "user", "content": [{"type": "image", "image": self._shrunk(image)}, question]}]
-        if prompt.system:
-            system = {"type": "text", "text": self._defused(prompt.system)}
-            messages.insert(0, {"role": "system", "content": [system]})
+        messages = conversation(prompt, shrunk(image, self._max_pixels), self._special_tokens)
         return dict(
             self._processor.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
             )
         )
-
-    def _shrunk(self, image: Image.Image) -> Image.Image:
-        scale = (self._max_pixels / (image.width * image.height)) ** 0.5
-        if scale >= 1:
-            return image
-        size = (max(1, int(image.width * scale)), max(1, int(image.height * scale)))
-        return image.resize(size, Image.Resampling.BICUBIC)
-
-    def _defused(self, text: str) -> str:
-        """The text with a space inside each special token.
-
-        A prompt may quote an archive's caption, and a caption may say `<|im_end|>`: it must stay words and not
-        end the turn, nor stand for a picture.
-        """
-        for token in self._special_tokens:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
 
     def _answer(self, rows: list[Row]) -> Sequence[Completion | Exception]:
         """Runs on the owner thread: one completion, or the reason why not, for each row."""

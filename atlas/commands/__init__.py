@@ -1,0 +1,1 @@
+"""Commands that this room brings along: entry points of the group `globetag.commands`, one file each."""

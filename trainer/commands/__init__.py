@@ -1,0 +1,1 @@
+"""The commands of the trainer, one file each; `worker.cli` shows them beside its own."""

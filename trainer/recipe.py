@@ -1,0 +1,150 @@
+"""A recipe: every figure of a fine-tuning, from one YAML file. No figure has a default in the code.
+
+The recipes that come along stand in `trainer/recipes`; where each of their figures comes from is said there,
+beside the figure. An own file has the same keys, all of them.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from worker.errors import SetupError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Reasons = Literal["required", "kept", "dropped"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Lora(_Frozen):
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on the linear layers named in `targets`.
+
+    `targets` are the layers' own names, such as `q_proj`; they are sought in the language model alone.
+    `merged_dtype` is the type in which merged weights are stored: "base" is that of the base checkpoint, which
+    for 16-bit weights rounds small changes away (`trainer.merge` measures how much).
+    """
+
+    rank: int = Field(ge=1)
+    alpha: int = Field(gt=0)
+    dropout: float = Field(ge=0, lt=1)
+    targets: tuple[str, ...] = Field(min_length=1)
+    merged_dtype: Literal["base", "float32"]
+
+
+class Recipe(_Frozen):
+    """All that decides a fine-tuning but model, data and seed.
+
+    A step updates the weights once, on `batch_size` x `gradient_accumulation_steps` rows. Either `epochs` or
+    `steps` is given, the other is null. `reasons` says what becomes of the reasons that data hold: `required`
+    (rows without are unusable), `kept`, or `dropped` (only the place is learnt). `lora` null tunes all
+    parameters, in float32; `precision` is then that of the arithmetic ("auto": bfloat16 where the processor has
+    it), `attention` the kernel of transformers. `too_long` says what happens to rows of more than `max_length`
+    tokens, picture included: `refuse` to start, or `drop` and count them.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    source: str
+    reasons: Reasons
+    lora: Lora | None
+    freeze_vision: bool
+    precision: Literal["float32", "bfloat16", "auto"]
+    attention: Literal["sdpa", "eager"]
+    epochs: float | None = Field(gt=0)
+    steps: int | None = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    gradient_accumulation_steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["cosine", "linear", "constant_with_warmup"]
+    warmup_ratio: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    adam_beta1: float = Field(ge=0, lt=1)
+    adam_beta2: float = Field(ge=0, lt=1)
+    max_grad_norm: float = Field(gt=0)
+    gradient_checkpointing: bool
+    max_length: int = Field(ge=1)
+    too_long: Literal["refuse", "drop"]
+    max_pixels: int = Field(ge=1)
+    save_every_steps: int | None = Field(gt=0)
+    keep_checkpoints: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Recipe":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either epochs or steps, and null for the other")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits that change with any figure, not with comments or the order of keys."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def but(self, **changes: Any) -> "Recipe":
+        """A recipe with some figures changed, checked as a file's would be. Raises `SetupError`."""
+        return _checked({**self.model_dump(), **changes}, f"a change to recipe {self.name}")
+
+
+def load_recipe(name: str) -> Recipe:
+    """The recipe of this name that comes along, or the one in this YAML file.
+
+    Raises `SetupError` with one line that names the file and the key at fault.
+    """
+    path = RECIPES / f"{name}.yaml" if name in names() else Path(name).expanduser()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        known = ", ".join(names())
+        raise SetupError(f"recipe {name}: no such file that can be read; name one, or one of {known}") from error
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise SetupError(f"{path}: must hold keys and values, as the recipes that come along do")
+    return _checked(content, str(path))
+
+
+def names() -> list[str]:
+    """Names of the recipes that come along."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def _checked(content: dict[str, Any], where: str) -> Recipe:
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(_fault(one["loc"], one["type"], one["msg"]) for one in error.errors())
+        raise SetupError(f"{where}: {faults}") from error
+
+
+def _fault(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ".".join(map(str, location))
+    match kind:
+        case "extra_forbidden":
+            return f"unknown key {key}"
+        case "missing":
+            return f"key {key} is missing"
+        case _:
+            said = message.removeprefix("Value error, ")
+            return f"{key}: {said}" if key else said
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+    """Refuses a key that stands twice, where YAML libraries silently take the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key} stands twice", key_node.start_mark)
+            seen.add(key)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
