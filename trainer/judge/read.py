@@ -280,6 +280,8 @@ def _prediction(
         raise SetupError(f"{reader.table.where(row)}: it says located, but there is no point and no name")
     else:
         found = Prediction(id_, Outcome.MISSING, detail="the row is there, but empty")
+    if found.outcome is Outcome.UNPARSABLE:  # also where nothing but blanks was printed, so that no text was kept
+        found = replace(found, strict=False)
     code, geoname_id = reader.text(row, "country_code"), _whole(reader.number(row, "geoname_id"))
     granularity = reader.text(row, "granularity")
     radius_km = reader.number(row, "radius_km")
