@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from rich.progress import (
@@ -33,11 +32,8 @@ from trainer.recipe import load_recipe
 from worker.errors import SetupError
 
 WEIGHTS = Path(__file__).parent / "weights"
-Rounds = tuple[tuple[int, float], ...]
-"""Steps and the highest learning rate of each round; a round begins where the one before it ended."""
-
-START: Rounds = ((1000, 1.5e-3),)
-BEST: Rounds = ((2600, 1.5e-3), (1500, 7e-4))
+START_STEPS = 1000
+BEST_STEPS = 2600
 CLIP_STEPS = 800
 
 _LOG_LINES = 20
@@ -77,29 +73,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def teach_vlm(world: World, folder: Path, words: Words, rounds: Rounds, seed: int, on_step: OnStep) -> None:
+def teach_vlm(world: World, folder: Path, words: Words, steps: int, seed: int, on_step: OnStep) -> None:
     """Trains the tiny Qwen2.5-VL from random weights on scenes that are never seen twice."""
     from atlas.tiny_vlm import save_tiny_vlm
     from trainer.sft import fine_tune
 
+    recipe = load_recipe("tiny").but(steps=steps)
+    lessons = Lessons(world, "train", steps * recipe.batch_size, words)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".untrained-", dir=folder.parent) as scratch:
-        base = Path(scratch, "untrained")
+        base, made = Path(scratch, "untrained"), Path(scratch, "made")
         base.mkdir()
         save_tiny_vlm(base, seed, half=True)
-        seen, done = 0, 0
-        for number, (steps, learning_rate) in enumerate(rounds, 1):
-            recipe = load_recipe("tiny").but(steps=steps, learning_rate=learning_rate)
-            lessons = Lessons(world, "train", steps * recipe.batch_size, words, start=seen)
-            tuned = Path(scratch, f"round-{number}")
-            fine_tune(base, lessons, recipe, tuned, seed=seed, on_step=partial(_further, on_step, done))
-            base, seen, done = tuned, seen + len(lessons), done + steps
-        add_to_card(base, world, words)
-        base.rename(folder)
-
-
-def _further(on_step: OnStep, done: int, step: int, loss: float) -> None:
-    on_step(done + step, loss)
+        fine_tune(base, lessons, recipe, made, seed=seed, on_step=on_step)
+        add_to_card(made, world, words)
+        made.rename(folder)
 
 
 def add_to_card(folder: Path, world: World, words: Words) -> None:
@@ -115,16 +103,17 @@ def _teach_clip(world: World, folder: Path, steps: int, seed: int, on_step: OnSt
     teach_clip(world, folder, steps=steps, seed=seed, on_step=on_step)
 
 
-def _vlm(words: Words, rounds: Rounds) -> tuple[Teach, int]:
-    def teach(world: World, folder: Path, _steps: int, seed: int, on_step: OnStep) -> None:
-        teach_vlm(world, folder, words, rounds, seed, on_step)
+def _teach_best(world: World, folder: Path, steps: int, seed: int, on_step: OnStep) -> None:
+    teach_vlm(world, folder, truthful_words, steps, seed, on_step)
 
-    return teach, sum(steps for steps, _ in rounds)
+
+def _teach_start(world: World, folder: Path, steps: int, seed: int, on_step: OnStep) -> None:
+    teach_vlm(world, folder, teachers_words, steps, seed, on_step)
 
 
 _MODELS: dict[str, tuple[Teach, int]] = {
-    "vlm-best": _vlm(truthful_words, BEST),
-    "vlm-start": _vlm(teachers_words, START),
+    "vlm-best": (_teach_best, BEST_STEPS),
+    "vlm-start": (_teach_start, START_STEPS),
     "clip": (_teach_clip, CLIP_STEPS),
 }
 
