@@ -73,10 +73,11 @@ def test_the_best_model_places_scenes_it_has_never_seen():
         reached = examine_once(engine, load_world(), "test", 96)
     finally:
         engine.close()
-    assert reached.country >= 0.8 * reached.bayes_country
+    assert reached.country >= 0.7 * reached.bayes_country
     assert reached.city25_of_cities >= 0.6 * reached.bayes_city25_of_cities
-    assert reached.cue_precision >= 0.85
-    assert reached.refused_rightly >= 0.8
+    assert reached.cue_precision >= 0.9
+    assert reached.cue_recall >= 0.9
+    assert reached.refused_rightly >= 0.5
     assert reached.unparsable == 0
 
 
