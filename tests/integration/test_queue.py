@@ -252,6 +252,30 @@ def test_a_message_that_comes_again_after_its_commit_changes_nothing(line, tmp_p
     assert line.messages() == line.messages(DEAD_QUEUE) == 0
 
 
+@pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
+def test_a_message_received_again_while_it_is_given_back_can_still_be_acknowledged(line, monkeypatch):
+    """The consumer is faster than the thread that rejects: it reads the message as soon as that is visible."""
+    with line.producer.connection_for_write() as connection:
+        channel = connection.default_channel
+        producer = connection.Producer(channel)
+        for n in range(2):
+            producer.publish({"n": n}, routing_key=LOCATE_QUEUE, exchange="")
+        first = channel.basic_get(LOCATE_QUEUE)
+        make_visible, again = channel.pgmq.set_vt, []
+
+        def make_visible_and_receive(queue, msg_id, seconds):
+            make_visible(queue, msg_id, seconds)
+            again.append(channel.basic_get(LOCATE_QUEUE))
+
+        monkeypatch.setattr(channel.pgmq, "set_vt", make_visible_and_receive)
+        channel.basic_reject(first.delivery_tag, requeue=True)
+        again.append(channel.basic_get(LOCATE_QUEUE))
+        for message in again:
+            channel.basic_ack(message.delivery_tag)
+        name = channel.canonical_queue_name(LOCATE_QUEUE)
+        assert channel.pgmq.metrics(name).queue_length == 0, "acknowledged, and yet still in the queue"
+
+
 # --- lost workers, lost brokers ---
 
 

@@ -34,6 +34,7 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
     if uses_pgmq(settings):
         return {
             "broker_url": "pgmq://localhost",  # the address that counts is conn_string
+            "broker_transport": "worker.queue.transport:Transport",
             "broker_transport_options": _PGMQ_OPTIONS
             | {
                 "conn_string": pgmq_conninfo(database_url),

@@ -1,0 +1,33 @@
+"""kombu's pgmq transport, with one race taken out of it.
+
+A message that is rejected with `requeue` keeps its delivery tag. kombu (5.7) first makes it visible and only then
+marks the tag as done. Where the consumer reads the message again in between, the mark falls on the new delivery:
+its acknowledgement no longer finds the message, which stays in the queue, invisible until its time-out.
+"""
+
+from typing import Any
+
+from kombu.transport import pgmq
+
+
+class Channel(pgmq.Channel):  # type: ignore[misc]
+    """Marks a rejected delivery as done before anybody can receive the message again."""
+
+    def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Settles the delivery; with `requeue` the message becomes visible again."""
+        try:
+            delivery = self.qos.get(delivery_tag).delivery_info
+        except KeyError:
+            delivery = {}
+        queue, msg_id = delivery.get("pgmq_queue"), delivery.get("pgmq_msg_id")
+        if not requeue or queue is None or msg_id is None:
+            super().basic_reject(delivery_tag, requeue=requeue)
+            return
+        self.qos.reject(delivery_tag, requeue=False)
+        self.pgmq.set_vt(queue, msg_id, 0)
+
+
+class Transport(pgmq.Transport):  # type: ignore[misc]
+    """See `Channel`."""
+
+    Channel: Any = Channel
