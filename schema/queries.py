@@ -2,6 +2,8 @@
 
 Statements that handle many rows take one JSON array (`:rows`) and unpack it in Postgres: one round trip for a
 group, whatever its size. Rows are always touched in a fixed order, so that two groups cannot deadlock.
+
+The file is long on purpose: whoever asks what is run against the database reads one file.
 """
 
 from sqlalchemy import text
