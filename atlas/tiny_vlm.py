@@ -14,9 +14,9 @@ from transformers import (
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
 )
-from transformers.utils import logging as transformers_logging
 
 from atlas.tokenizer import END_OF_TEXT, END_OF_TURN, build_tokenizer
+from worker.reason.engines.transformers import no_progress_bar
 
 PATCH_PX = 14
 MERGE = 2
@@ -49,12 +49,9 @@ def save_tiny_vlm(folder: Path, seed: int, *, half: bool = False) -> int:
     model.generation_config = GenerationConfig(
         eos_token_id=[token_ids[END_OF_TURN], token_ids[END_OF_TEXT]], pad_token_id=token_ids[END_OF_TEXT]
     )
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
     parameters: int = sum(parameter.numel() for parameter in model.parameters())
-    (model.half() if half else model).eval().save_pretrained(folder)
-    if shown:
-        transformers_logging.enable_progress_bar()
+    with no_progress_bar():
+        (model.half() if half else model).eval().save_pretrained(folder)
     _processor(tokenizer).save_pretrained(folder)
     return parameters
 

@@ -26,12 +26,11 @@ from peft.tuners.lora import LoraLayer
 from PIL import Image
 from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
-from transformers.utils import logging as transformers_logging
 
 from worker.checkpoints import CARD_NAME, Checkpoint
 from worker.errors import SetupError
 from worker.reason.conversation import conversation
-from worker.reason.engines.transformers import KEPT_TAGS
+from worker.reason.engines.transformers import KEPT_TAGS, no_progress_bar
 from worker.reason.prompt import build_prompt
 
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ def write_checkpoint(model: Any, base: Path, folder: Path, *, dtype: torch.dtype
     The model is of no use afterwards: its parameters were converted. Only the statement of the weights' type in
     `config.json` differs from the base's, and only where the type does.
     """
-    with quiet():
+    with no_progress_bar():
         model.to(dtype).save_pretrained(folder)
     for path in base.iterdir():
         if path.is_file() and _is_kept(path):
@@ -133,7 +132,7 @@ def load_model(folder: Path, dtype: torch.dtype, *, attention: str = "sdpa") -> 
     Raises `SetupError` where it cannot be loaded.
     """
     try:
-        with quiet():
+        with no_progress_bar():
             return AutoModelForImageTextToText.from_pretrained(
                 folder,
                 dtype=dtype,
@@ -193,18 +192,6 @@ def mark_adapter(adapter: Path, base: Path) -> None:
 def fingerprint(folder: Path) -> str:
     """The worker's own fingerprint of a checkpoint folder."""
     return Checkpoint(folder.name, folder, None).fingerprint()
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without transformers' progress bars."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
 
 
 def _check_base(base: Path, adapter: Path) -> None:

@@ -35,13 +35,13 @@ from trainer.merge import (
     made_beside,
     mark_adapter,
     merge_adapter,
-    quiet,
     refuse_occupied,
     stored_dtype,
     write_checkpoint,
 )
 from trainer.recipe import Lora, Recipe
 from worker.errors import SetupError
+from worker.reason.engines.transformers import no_progress_bar
 from worker.reason.prompt import PROMPT_HASH
 
 BUILDER = "trainer.sft/1"
@@ -99,7 +99,7 @@ def fine_tune(
         model = load_model(start, _training_dtype(recipe), attention=recipe.attention)
         trainer = _trainer(model, collator, rows, recipe, checkpoints, seed, where, on_step)
         started_s = time.monotonic()
-        with quiet():
+        with no_progress_bar():
             trainer.train(resume_from_checkpoint=last)
         seconds = time.monotonic() - started_s
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -184,7 +184,7 @@ def _trainer(
         remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    with quiet():
+    with no_progress_bar():
         trainer = _Trainer(
             model=model,
             args=arguments,

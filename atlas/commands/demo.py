@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from atlas.exam import MAX_TOKENS
 from atlas.verdict import Judgement, Verdict, judge
 from atlas.verdict_page import OddFile, write_page
 from worker import exit_codes
@@ -26,8 +27,6 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 COLLECTION = "demo"
 SCENES = 48
 GPS_SHARE = 0.25
-MAX_TOKENS = 128
-"""The longest answer of this world has about ninety tokens."""
 PAGE_NAME = "verdict.html"
 
 ODD_FILES: Mapping[str, str] = {

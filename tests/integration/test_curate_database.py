@@ -1,4 +1,7 @@
-"""Curation on a real database: what is read, stored, kept and refused, and the examples that come of it."""
+"""Curation on a real database: what is read, stored, kept and refused, and the examples that come of it.
+
+Long because all of it shares one archive and the helpers that fill it.
+"""
 
 import hashlib
 import io

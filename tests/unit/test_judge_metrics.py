@@ -1,4 +1,7 @@
-"""All figures against plain Python that counts with its fingers, and the identities that hold for every run."""
+"""All figures against plain Python that counts with its fingers, and the identities that hold for every run.
+
+Long because all of it shares the recount.
+"""
 
 import math
 import random

@@ -2,6 +2,8 @@
 
 Rules: add before you remove (the previous release keeps running meanwhile); no long locks; big indexes
 CONCURRENTLY in an autocommit block. Never edit a migration that has been released.
+
+Long because it makes every table of the first release.
 """
 
 import sqlalchemy as sa

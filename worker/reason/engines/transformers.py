@@ -284,7 +284,7 @@ def _stop_ids(configured: Any, tokenizer: Any) -> set[int]:
 def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
     """Processor and model. Where transformers would fill in missing weights with random ones, this raises."""
     local = {"local_files_only": True, "trust_remote_code": False}
-    with _no_progress_bar():
+    with no_progress_bar():
         processor = AutoProcessor.from_pretrained(checkpoint.folder, **local)
         if not hasattr(processor, "image_processor"):
             raise ValueError("it takes no pictures")
@@ -298,7 +298,8 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> t
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
+    """Without the bars that transformers shows while it loads and saves."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
