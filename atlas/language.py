@@ -5,16 +5,19 @@ nothing, and the time is linear in the text.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from random import Random
 
 import numpy as np
 
 from atlas.cues import KINDS
-from atlas.scenes import Scene, VisibleCue
+from atlas.scenes import Scene
 from atlas.world import City, World
 from worker.reason.answer import Answer, render
+
+Cue = tuple[str, str]
+"""A kind and its value."""
 
 VARIANTS = 2
 MAX_WORDS = 70
@@ -93,7 +96,8 @@ VIEW_SENTENCES = {
 """What is said of the views that show no cue."""
 _NOTHING = ("No sign of the place is visible.", "Nothing visible tells the place.")
 _TOO_LITTLE = ("These signs fit too many places.", "This is too little to tell the place.")
-_DECIDES = ("The {} weighs most: {}.", "Above all the {} points to {}.")
+_DECIDES = ("This looks like {}, above all for the {}.", "It is {}, and the {} says so best.")
+"""The place comes first: a word about what decides would have to be guessed before the place is known."""
 
 _SENTENCE = re.compile(r"[^.!?;\n<>]+[.!?;\n]?|[<>]")
 _SPACE = re.compile(r"\s+")
@@ -117,45 +121,47 @@ def stated_cues(text: str) -> frozenset[tuple[str, str]]:
 
 
 def true_text(world: World, scene: Scene) -> str:
-    """What a truthful observer writes: each visible cue, what weighs most, and a place as fine as can be told.
+    """What a truthful observer writes: each visible cue, a place as fine as can be told, and what tells it best.
 
     The names are those of the true city. Canonical in the sense of `worker.reason.answer`; at most `MAX_WORDS`
     words; never coordinates. The same scene always gets the same text.
     """
     rng = Random(scene.seed)
-    cues = ordered_cues(world, scene)
-    sentences = [cue_phrase(cue.kind, cue.value, rng.randrange(VARIANTS)) for cue in cues]
-    if not cues:
-        sentences = [VIEW_SENTENCES[scene.view]]
-    return completion(sentences, scene.city, scene.placeable, cues[-1].kind if cues else None, rng)
+    cues = [(cue.kind, cue.value) for cue in scene.visible]
+    return text_of(world, cues, VIEW_SENTENCES.get(scene.view), scene.city, scene.placeable, rng)
 
 
-def ordered_cues(world: World, scene: Scene) -> list[VisibleCue]:
-    """The visible cues in the order of `KINDS`, from the country's to the city's, but the most telling one last.
+def text_of(world: World, cues: Iterable[Cue], view: str | None, city: City, level: str, rng: Random) -> str:
+    """The text that states these cues and names `city` down to `level`; `view` is said where there is no cue.
 
-    Telling is the cue with the largest log likelihood ratio for the true city. The order says nothing else: an
-    order that hung on the place would have to be guessed by whoever learns from the text.
+    The cues stand in the order of `KINDS`, from the country's to the city's. An order that hung on the place would
+    have to be guessed by whoever learns from the text.
     """
-    row = world.row_of[scene.city.geoname_id]
+    ordered = sorted(cues, key=lambda cue: _KIND_ORDER[cue[0]])
+    sentences = [cue_phrase(kind, value, rng.randrange(VARIANTS)) for kind, value in ordered]
+    if not ordered and view is not None:
+        sentences = [view]
+    tells_best = by_telling(world, city, ordered)[0][0] if ordered else None
+    return completion(sentences, city, level, tells_best, rng)
 
-    def telling(cue: VisibleCue) -> float:
-        likelihood_C = world.likelihood_C(cue.kind, cue.value)
+
+def by_telling(world: World, city: City, cues: Iterable[Cue]) -> list[Cue]:
+    """The cues by their log likelihood ratio for the city against the world's prior, the largest first."""
+    row = world.row_of[city.geoname_id]
+
+    def telling(cue: Cue) -> float:
+        likelihood_C = world.likelihood_C(*cue)
         return float(np.log(likelihood_C[row]) - np.log(likelihood_C @ world.prior_C))
 
-    cues = sorted(scene.visible, key=lambda cue: _KIND_ORDER[cue.kind])
-    if cues:
-        most = max(cues, key=telling)
-        cues.remove(most)
-        cues.append(most)
-    return cues
+    return sorted(cues, key=telling, reverse=True)
 
 
-def completion(sentences: list[str], city: City, level: str, weighs: str | None, rng: Random) -> str:
+def completion(sentences: list[str], city: City, level: str, tells_best: str | None, rng: Random) -> str:
     """Cue sentences, a closing one, and the answer that names `city` at the level, or no place at "none".
 
-    `weighs` is the kind that the closing sentence calls decisive; None where no cue is stated.
+    `tells_best` is the kind that the closing sentence calls decisive; None where no cue is stated.
     """
-    closing = _closing(city, level, weighs, rng)
+    closing = _closing(city, level, tells_best, rng)
     reasoning = " ".join([*sentences, closing])
     if level == "none":
         return render(Answer(reasoning, abstains=True))
@@ -179,19 +185,19 @@ def corpus(world: World) -> Iterator[str]:
     for city in world.cities:
         typical = list(world.typical(city).items())
         for level in ("city", "region", "country", "none"):
-            for weighs in (rng.choice(typical)[0], "landmark"):
+            for tells_best in (rng.choice(typical)[0], "landmark"):
                 stated = rng.sample(typical, 3)
                 sentences = [cue_phrase(kind, value, rng.randrange(VARIANTS)) for kind, value in stated]
-                yield completion(sentences, city, level, weighs, rng)
+                yield completion(sentences, city, level, tells_best, rng)
 
 
-def _closing(city: City, level: str, weighs: str | None, rng: Random) -> str:
+def _closing(city: City, level: str, tells_best: str | None, rng: Random) -> str:
     if level == "none":
-        return rng.choice(_NOTHING if weighs is None else _TOO_LITTLE)
+        return rng.choice(_NOTHING if tells_best is None else _TOO_LITTLE)
     name = {"city": city.name, "region": city.region, "country": city.country}[level]
-    if weighs is None:
+    if tells_best is None:
         return f"This looks like {name}."
-    return rng.choice(_DECIDES).format(weighs.replace("_", " "), name)
+    return rng.choice(_DECIDES).format(name, tells_best.replace("_", " "))
 
 
 def _sentence(template: str, kind: str, value: str) -> str:

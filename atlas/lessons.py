@@ -8,7 +8,7 @@ from typing import overload
 
 from PIL import Image
 
-from atlas.language import VARIANTS, completion, cue_phrase, ordered_cues, true_text
+from atlas.language import by_telling, text_of, true_text
 from atlas.render import render
 from atlas.scenes import Scene, scene
 from atlas.teachers import TEACHERS, teacher_text
@@ -69,9 +69,9 @@ def clue_words(world: World, shown: Scene) -> str:
     """A geography game's clue: what is telling in the picture, and the country (GeoReasoner, arXiv 2406.18572, its
     first stage). Only for scenes that can be placed."""
     rng = Random(f"clue {shown.id}")
-    cues = ordered_cues(world, shown)[-_CLUE_CUES:]
-    sentences = [cue_phrase(cue.kind, cue.value, rng.randrange(VARIANTS)) for cue in cues]
-    return completion(sentences, shown.city, "country", cues[-1].kind, rng)
+    visible = [(cue.kind, cue.value) for cue in shown.visible]
+    telling = by_telling(world, shown.city, visible)[:_CLUE_CUES]
+    return text_of(world, telling, None, shown.city, "country", rng)
 
 
 def place_words(_world: World, shown: Scene) -> str:

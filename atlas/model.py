@@ -17,7 +17,7 @@ from atlas.tiny_clip import save_tiny_clip
 from atlas.tiny_vlm import save_tiny_vlm
 
 CARD_NAME = "globetag.json"
-BUILDER = "atlas.model/3"
+BUILDER = "atlas.model/4"
 """Name and version of the recipe: a folder that an older recipe built is built again."""
 
 

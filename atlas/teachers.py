@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
-from atlas.language import VARIANTS, VIEW_SENTENCES, completion, cue_phrase, ordered_cues
+from atlas.language import VIEW_SENTENCES, text_of
 from atlas.scenes import Scene, split_prior_C
 from atlas.world import City, World
 
@@ -47,12 +47,9 @@ def teacher_text(world: World, scene: Scene, teacher: Teacher) -> str:
     """What the teacher writes about a scene, in the form of `worker.reason.answer`; the same each time."""
     rng = Random(f"{world.version} {scene.id} {teacher.name}")
     named, level = _place(world, scene, teacher, rng)
-    seen = [cue for cue in ordered_cues(world, scene) if rng.random() >= teacher.miss_rate]
+    seen = [cue for cue in scene.visible if rng.random() >= teacher.miss_rate]
     cues = [(cue.kind, cue.value) for cue in seen] + _invented(world, scene, teacher, named, level, rng)
-    sentences = [cue_phrase(kind, value, rng.randrange(VARIANTS)) for kind, value in cues]
-    if not sentences and scene.view in VIEW_SENTENCES:
-        sentences = [VIEW_SENTENCES[scene.view]]
-    return completion(sentences, named, level, cues[-1][0] if cues else None, rng)
+    return text_of(world, cues, VIEW_SENTENCES.get(scene.view), named, level, rng)
 
 
 def _place(world: World, scene: Scene, teacher: Teacher, rng: Random) -> tuple[City, str]:
@@ -87,7 +84,7 @@ def _guess(world: World, scene: Scene, rng: Random) -> City:
 def _invented(
     world: World, scene: Scene, teacher: Teacher, named: City, level: str, rng: Random
 ) -> list[tuple[str, str]]:
-    """Hidden cues that the teacher claims to see in a place named down to `level`, in random order."""
+    """Hidden cues that the teacher claims to see in a place named down to `level`."""
     visible = {cue.kind for cue in scene.visible}
     reach = LEVELS.index(level)
     hidden = [kind.name for kind in world.kinds if kind.name not in visible and LEVELS.index(kind.level) <= reach]
@@ -97,5 +94,4 @@ def _invented(
     if confused and hidden and not chosen:
         usual = world.typical(scene.city)
         chosen = [rng.choice([kind for kind in hidden if typical[kind] != usual[kind]] or hidden)]
-    rng.shuffle(chosen)
     return [(kind, typical[kind]) for kind in chosen]

@@ -32,9 +32,9 @@ from trainer.recipe import load_recipe
 from worker.errors import SetupError
 
 WEIGHTS = Path(__file__).parent / "weights"
-START_STEPS = 1000
-BEST_STEPS = 2600
-CLIP_STEPS = 800
+START_STEPS = 1500
+BEST_STEPS = 4500
+CLIP_STEPS = 1200
 
 _LOG_LINES = 20
 

@@ -9,9 +9,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from trainer import recipe_file
 from worker.errors import SetupError
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -45,8 +45,8 @@ class Recipe(_Frozen):
     `steps` is given, the other is null. `reasons` says what becomes of the reasons that data hold: `required`
     (rows without are unusable), `kept`, or `dropped` (only the place is learnt). `lora` null tunes all
     parameters, in float32; `precision` is then that of the arithmetic ("auto": bfloat16 where the processor has
-    it), `attention` the kernel of transformers. `too_long` says what happens to rows of more than `max_length`
-    tokens, picture included: `refuse` to start, or `drop` and count them.
+    it), `attention` the kernel of transformers. `optimizer` "muon" is `trainer.muon`. `too_long` says what happens
+    to rows of more than `max_length` tokens, picture included: `refuse` to start, or `drop` and count them.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -60,6 +60,7 @@ class Recipe(_Frozen):
     steps: int | None = Field(gt=0)
     batch_size: int = Field(ge=1)
     gradient_accumulation_steps: int = Field(ge=1)
+    optimizer: Literal["adamw", "muon"]
     learning_rate: float = Field(gt=0)
     schedule: Literal["cosine", "linear", "constant_with_warmup"]
     warmup_ratio: float = Field(ge=0, lt=1)
@@ -96,55 +97,17 @@ def load_recipe(name: str) -> Recipe:
 
     Raises `SetupError` with one line that names the file and the key at fault.
     """
-    path = RECIPES / f"{name}.yaml" if name in names() else Path(name).expanduser()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        known = ", ".join(names())
-        raise SetupError(f"recipe {name}: no such file that can be read; name one, or one of {known}") from error
-    try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.YAMLError as error:
-        raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise SetupError(f"{path}: must hold keys and values, as the recipes that come along do")
+    content, path = recipe_file.read(name, RECIPES)
     return _checked(content, str(path))
 
 
 def names() -> list[str]:
     """Names of the recipes that come along."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+    return recipe_file.names(RECIPES)
 
 
 def _checked(content: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        faults = "; ".join(_fault(one["loc"], one["type"], one["msg"]) for one in error.errors())
-        raise SetupError(f"{where}: {faults}") from error
-
-
-def _fault(location: tuple[int | str, ...], kind: str, message: str) -> str:
-    key = ".".join(map(str, location))
-    match kind:
-        case "extra_forbidden":
-            return f"unknown key {key}"
-        case "missing":
-            return f"key {key} is missing"
-        case _:
-            said = message.removeprefix("Value error, ")
-            return f"{key}: {said}" if key else said
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses a key that stands twice, where YAML libraries silently take the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key} stands twice", key_node.start_mark)
-            seen.add(key)
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
-        return mapping
+        raise SetupError(f"{where}: {recipe_file.faults(error)}") from error

@@ -39,6 +39,7 @@ from trainer.merge import (
     stored_dtype,
     write_checkpoint,
 )
+from trainer.muon import muon_for
 from trainer.recipe import Lora, Recipe
 from worker.errors import SetupError
 from worker.reason.engines.transformers import no_progress_bar
@@ -197,6 +198,7 @@ def _trainer(
     # Not set for every model, though TRL's loss divides by the tokens of the whole step: with it, a step's
     # gradient does not depend on how its rows are split into batches.
     trainer.model_accepts_loss_kwargs = True
+    trainer.uses_muon = recipe.optimizer == "muon"
     for printing in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(printing)
     return trainer
@@ -228,7 +230,20 @@ def _lora_config(model: Any, lora: Lora) -> LoraConfig:
 
 
 class _Trainer(SFTTrainer):  # type: ignore[misc]
-    """TRL's trainer, but for the loss on a CPU and how a whole model comes back from a checkpoint."""
+    """TRL's trainer, but for Muon, the loss on a CPU and how a whole model comes back from a checkpoint."""
+
+    uses_muon = False
+    optimizer: Any
+
+    def create_optimizer(self, *arguments: Any, **named: Any) -> Any:
+        """What the recipe names; transformers knows AdamW, but not Muon."""
+        if not self.uses_muon:
+            return super().create_optimizer(*arguments, **named)
+        if self.optimizer is None:
+            betas = (self.args.adam_beta1, self.args.adam_beta2)
+            decay = self.args.weight_decay
+            self.optimizer = muon_for(self.model, lr=self.args.learning_rate, betas=betas, weight_decay=decay)
+        return self.optimizer
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -236,13 +251,15 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
         """On a CPU the cross entropy of the answers' tokens, as plainly as it is defined.
 
         TRL's fused head scores the prompts' tokens as well, in small tiles, where there is no Triton; for a small
-        model that costs a fifth of a step.
+        model that costs a fifth of a step. Only positions from the first answer's start on are scored.
         """
         if model.device.type != "cpu":
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         inputs = dict(inputs)
-        labels = inputs.pop("labels")[:, 1:]
-        outputs = model(**inputs, use_cache=False)
+        labels = inputs.pop("labels")
+        scored = labels.shape[1] - int((labels != IGNORED).any(dim=0).int().argmax()) + 1
+        outputs = model(**inputs, use_cache=False, logits_to_keep=scored)
+        labels = labels[:, 1 - scored :]
         learnt = labels != IGNORED
         summed = torch.nn.functional.cross_entropy(
             outputs.logits[:, :-1][learnt].float(), labels[learnt], reduction="sum"

@@ -66,19 +66,27 @@ def test_a_true_text_states_the_visible_cues_and_a_place_as_fine_as_can_be_told(
 
 
 @given(scenes)
-def test_the_last_cue_is_the_most_telling_one(made):
-    if len(made.visible) < 2:
+def test_cues_stand_in_the_order_of_their_kinds_whatever_the_place(made):
+    kinds = [kind.name for kind in KINDS]
+    stated = [kind for cue in parse(true_text(WORLD, made)).cues for kind, _ in stated_cues(cue)]
+    assert stated == sorted((cue.kind for cue in made.visible), key=kinds.index)
+
+
+@given(scenes)
+def test_the_place_comes_before_the_cue_that_tells_it_best(made):
+    if not made.visible or made.placeable == "none":
         return
     row = WORLD.row_of[made.city.geoname_id]
     gains = {}
     for cue in made.visible:
         likelihood_C = WORLD.likelihood_C(cue.kind, cue.value)
-        gains[cue.kind, cue.value] = math.log(likelihood_C[row] / (likelihood_C @ WORLD.prior_C))
-    last = parse(true_text(WORLD, made)).cues[-2]
-    ((kind, value),) = stated_cues(last)
-    assert gains[kind, value] == pytest.approx(max(gains.values()))
-    if made.placeable != "none":
-        assert kind.replace("_", " ") in parse(true_text(WORLD, made)).cues[-1]
+        gains[cue.kind] = math.log(likelihood_C[row] / (likelihood_C @ WORLD.prior_C))
+    names = {"country": made.city.country, "region": made.city.region, "city": made.city.name}
+    before, name, after = parse(true_text(WORLD, made)).cues[-1].partition(names[made.placeable])
+    assert name
+    named = {kind for kind in gains if re.search(rf"\b{kind.replace('_', ' ')}\b", after)}
+    assert max(gains[kind] for kind in named) == pytest.approx(max(gains.values()))
+    assert not any(kind.replace("_", " ") in before for kind in gains)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +101,7 @@ def test_the_last_cue_is_the_most_telling_one(made):
         "There are no palms.",
         "Nothing visible tells the place. No sign of the place is visible.",
         "These signs fit too many places. This is too little to tell the place.",
-        "The landmark weighs most: Paris. Above all the script points to Thailand.",
+        "This looks like Paris, above all for the landmark. It is Thailand, and the script says so best.",
         "This looks like Japan. This is an indoor room. Only sky is in view.",
         "<answer>country: Japan\nregion: Hokkaido\ncity: Sapporo</answer>",
     ],
