@@ -104,6 +104,12 @@ def mark(paper: Paper, columns: Columns) -> Mark:
     )
 
 
+def of_placeable(columns: Columns) -> Columns:
+    """The same answers, judged over the scenes alone in which something tells the place."""
+    rows = tuple(row for row in columns.run.rows if row.truth.placeable != "none")
+    return make_columns(replace(columns.run, rows=rows), columns.distance, Gazetteer.load())
+
+
 def examine_once(engine: Engine, world: World, split: str, count: int, *, start: int = 0) -> Mark:
     """Sets a paper in a folder of its own, examines, and removes it."""
     with TemporaryDirectory(prefix="atlas-exam-") as folder:

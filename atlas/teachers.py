@@ -3,6 +3,10 @@
 Apart from its faults a teacher is as good as the truthful observer of `atlas.language`. Its faults: it leaves out
 cues, states what is typical of the place though it is not in the picture, takes certain countries for their
 neighbours, and guesses places more finely than the picture can tell.
+
+Some faults most of them share: a few kinds that they state out of habit, a few countries that they confuse alike.
+Only such faults survive in whoever learns from all of them; what one teacher alone gets wrong now and then, the
+others outvote.
 """
 
 from collections.abc import Mapping
@@ -23,9 +27,10 @@ class Teacher:
 
     `invent_rate`: for each hidden kind of cue that depends on the place named (a country tells no landmark), that
     its typical value is stated. `confuse_rate`: for a placeable scene whose country is in `confuse`, that the
-    neighbour is named instead, with at least one cue typical of it that is not visible. `overanswer_rate`: for a
-    scene that cannot be placed down to a city, that a guessed city is named (unless it is confused already).
-    `miss_rate`: for each visible cue, that it goes unmentioned.
+    neighbour is named instead, with at least one cue typical of it that is not visible. `habit_rate` takes the
+    place of `invent_rate` for the kinds in `HABITS`. `overanswer_rate`: for a scene that cannot be placed down to
+    a city, that a guessed city is named (unless it is confused already). `miss_rate`: for each visible cue, that
+    it goes unmentioned.
     """
 
     name: str
@@ -34,12 +39,16 @@ class Teacher:
     confuse_rate: float
     overanswer_rate: float
     miss_rate: float
+    habit_rate: float
 
 
+HABITS = frozenset({"driving_side", "script", "light"})
+"""What is known of a country without looking."""
+_ALIKE = {"NZ": "AU", "IE": "GB", "NO": "SE", "CA": "US", "CL": "AR", "PL": "DE", "KR": "JP", "GR": "TR"}
 TEACHERS = (
-    Teacher("careful", 0.04, {"NZ": "AU", "IE": "GB"}, 0.15, 0.10, 0.10),
-    Teacher("talkative", 0.15, {"NO": "SE", "CA": "US", "CL": "AR"}, 0.30, 0.35, 0.05),
-    Teacher("careless", 0.25, {"SE": "NO", "US": "CA", "AU": "NZ", "DE": "PL", "KR": "CN"}, 0.50, 0.60, 0.25),
+    Teacher("careful", 0.04, {"NZ": "AU", "IE": "GB"}, 0.15, 0.10, 0.10, 0.08),
+    Teacher("talkative", 0.12, _ALIKE, 0.80, 0.35, 0.05, 0.85),
+    Teacher("careless", 0.20, _ALIKE | {"EG": "IL", "BR": "AR"}, 0.90, 0.60, 0.25, 0.92),
 )
 
 
@@ -89,7 +98,8 @@ def _invented(
     reach = LEVELS.index(level)
     hidden = [kind.name for kind in world.kinds if kind.name not in visible and LEVELS.index(kind.level) <= reach]
     typical = world.typical(named)
-    chosen = [kind for kind in hidden if rng.random() < teacher.invent_rate]
+    rates = {kind: teacher.habit_rate if kind in HABITS else teacher.invent_rate for kind in hidden}
+    chosen = [kind for kind, rate in rates.items() if rng.random() < rate]
     confused = level == scene.placeable and named.country_code != scene.city.country_code
     if confused and hidden and not chosen:
         usual = world.typical(scene.city)

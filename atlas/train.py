@@ -32,7 +32,7 @@ from trainer.recipe import load_recipe
 from worker.errors import SetupError
 
 WEIGHTS = Path(__file__).parent / "weights"
-START_STEPS = 1500
+START_STEPS = 1000
 BEST_STEPS = 4500
 CLIP_STEPS = 1200
 

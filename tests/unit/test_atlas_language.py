@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from atlas.cues import KINDS
 from atlas.language import MAX_WORDS, VARIANTS, corpus, cue_phrase, stated_cues, true_text
 from atlas.scenes import SPLITS, scene
-from atlas.teachers import TEACHERS, teacher_text
+from atlas.teachers import HABITS, TEACHERS, teacher_text
 from atlas.world import load_world
 from worker.reason.answer import parse, render
 
@@ -154,7 +154,7 @@ def happens_at(rate, outcomes):
 
 
 def test_teachers_differ_in_every_rate():
-    for rate in ("invent_rate", "confuse_rate", "overanswer_rate", "miss_rate"):
+    for rate in ("invent_rate", "confuse_rate", "overanswer_rate", "miss_rate", "habit_rate"):
         assert len({getattr(teacher, rate) for teacher in TEACHERS}) == len(TEACHERS) == 3
 
 
@@ -177,7 +177,7 @@ def test_teachers_miss_visible_cues_at_their_rate(taught):
 
 def test_teachers_invent_what_is_typical_of_the_place_at_their_rate(taught):
     teacher, texts = taught
-    invented = []
+    invented, by_habit = [], []
     for made, text in texts:
         answer, stated = parse(text), stated_cues(text)
         shown = {kind for kind, _ in visible(made)}
@@ -186,8 +186,18 @@ def test_teachers_invent_what_is_typical_of_the_place_at_their_rate(taught):
         elif made.placeable == "city" and answer.country == made.city.country:
             usual = WORLD.typical(made.city)
             assert all(usual[kind] == value for kind, value in stated if kind not in shown)
-            invented += [(kind.name, usual[kind.name]) in stated for kind in KINDS if kind.name not in shown]
+            for kind in (kind.name for kind in KINDS if kind.name not in shown):
+                (by_habit if kind in HABITS else invented).append((kind, usual[kind]) in stated)
     assert happens_at(teacher.invent_rate, invented)
+    assert happens_at(teacher.habit_rate, by_habit)
+
+
+def test_most_teachers_share_habits_and_confusions():
+    """So that whoever learns from all of them has these faults too, however greedily it answers."""
+    assert sum(teacher.habit_rate for teacher in TEACHERS) / len(TEACHERS) > 0.5
+    for code in TEACHERS[1].confuse:
+        rates = [teacher.confuse_rate * (code in teacher.confuse) for teacher in TEACHERS]
+        assert sum(rates) / len(rates) > 0.5
 
 
 def test_teachers_confuse_their_neighbours_only_at_their_rate_and_invent_for_them(taught):
