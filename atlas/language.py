@@ -40,7 +40,7 @@ _TEMPLATES: Mapping[str, tuple[str, str]] = {
     "relief": ("The horizon shows {}.", "The view ends in {}."),
     "landmark": ("The landmark is a {}.", "A {} stands out."),
 }
-_WORDS = {
+VALUE_WORDS = {
     "white_dashed": "dashed white",
     "white_solid": "solid white",
     "yellow_dashed": "dashed yellow",
@@ -201,7 +201,7 @@ def _closing(city: City, level: str, tells_best: str | None, rng: Random) -> str
 
 
 def _sentence(template: str, kind: str, value: str) -> str:
-    words = value.capitalize() if kind == "script" else _WORDS.get(value, value.replace("_", " "))
+    words = value.capitalize() if kind == "script" else VALUE_WORDS.get(value, value.replace("_", " "))
     sentence = _ARTICLE.sub(r"\1n", template.format(words))
     return sentence[0].upper() + sentence[1:]
 

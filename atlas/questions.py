@@ -7,8 +7,7 @@ from typing import Any, overload
 
 from PIL import Image
 
-from atlas.language import _WORDS as WORDED_VALUES
-from atlas.language import stated_cues
+from atlas.language import VALUE_WORDS, stated_cues
 from atlas.render import render
 from atlas.scenes import Scene, scene
 from atlas.world import World
@@ -20,7 +19,7 @@ _SIDES_PX = (112, 112, 168, 224)
 
 
 class AtlasQuestions(Sequence[Question]):
-    """`count` scenes of a split from number `start` on. Costs no memory; pictures are drawn when their batch is due.
+    """`count` scenes of a split from number `start` on. Pictures are drawn when their batch is due.
 
     Begin where the lessons of supervised tuning ended, and no question is one of them.
     """
@@ -67,7 +66,7 @@ def columns_of(shown: Scene) -> dict[str, Any]:
         "placeable": shown.placeable,
         "p_placeable": shown.bayes_country,
         "true_cues": [f"{cue.kind}={cue.value}" for cue in shown.visible],
-        "entities": [WORDED_VALUES.get(cue.value, cue.value.replace("_", " ")) for cue in shown.visible],
+        "entities": [VALUE_WORDS.get(cue.value, cue.value.replace("_", " ")) for cue in shown.visible],
     }
 
 

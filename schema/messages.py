@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 LOCATE_TASK = "geotag.locate.v1"
+TRAIN_TASK = "geotag.train.v1"
 LOCATE_QUEUE = "geotag.locate"
 INGRESS_QUEUE = "geotag.ingress"
 TRAIN_QUEUE = "geotag.train"
@@ -63,6 +64,26 @@ class LocateRequest(BaseModel):
 
     @classmethod
     def read(cls, fields: dict[str, Any]) -> "LocateRequest":
+        """Raises `ValueError` with one line that names every bad field."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}" for fault in error.errors()
+            )
+            raise ValueError(faults) from None
+
+
+class TrainRequest(BaseModel):
+    """Keyword arguments of the task `geotag.train.v1`: look whether enough was learnt to train, and do so."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    recipe: ShortText | None = None
+    collection: CollectionName | None = None
+
+    @classmethod
+    def read(cls, fields: dict[str, Any]) -> "TrainRequest":
         """Raises `ValueError` with one line that names every bad field."""
         try:
             return cls.model_validate(fields)

@@ -81,6 +81,59 @@ class Reason(StrEnum):
         return _SENTENCES[self]
 
 
+class RunState(StrEnum):
+    """Where a training run stands. `queued`: interrupted, and to be gone on with; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RunOutcome(StrEnum):
+    """How a done training run ended. `skipped`: there was too little to learn from, and nothing was trained."""
+
+    PROMOTED = "promoted"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+
+
+class RunReason(StrEnum):
+    """Why a training run failed. `sentence` says it to a person; `detail` columns add the particulars."""
+
+    WRONG_SETUP = "wrong_setup"
+    TOO_LITTLE = "too_little"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    WORKER_LOST = "worker_lost"
+    ENTROPY_COLLAPSE = "entropy_collapse"
+    REWARD_HACKING = "reward_hacking"
+    NO_VARIANCE = "no_variance"
+    REWARD_FAILED = "reward_failed"
+    MODEL_UNUSABLE = "model_unusable"
+    INTERNAL_ERROR = "internal_error"
+
+    @property
+    def sentence(self) -> str:
+        """One sentence for a person, without particulars."""
+        return _RUN_SENTENCES[self]
+
+
+_RUN_SENTENCES = {
+    RunReason.WRONG_SETUP: "The recipe, the model or a setting is wrong.",
+    RunReason.TOO_LITTLE: "There is too little that may be learnt from or judged by.",
+    RunReason.OUT_OF_MEMORY: "The memory of the GPU or of the machine was not enough.",
+    RunReason.DISK_FULL: "The disk is full.",
+    RunReason.WORKER_LOST: "The training process died each time.",
+    RunReason.ENTROPY_COLLAPSE: "The model nearly stopped to vary its answers, so that nothing was left to learn.",
+    RunReason.REWARD_HACKING: "The reward rose while the held-out photographs were answered worse.",
+    RunReason.NO_VARIANCE: "All answers to a question earned the same, so that nothing could be learnt.",
+    RunReason.REWARD_FAILED: "A reward could not be worked out.",
+    RunReason.MODEL_UNUSABLE: "The trained model could not be loaded, or failed on most photographs.",
+    RunReason.INTERNAL_ERROR: "A defect in Globetag stopped the training; the log has the details.",
+}
+
 _SENTENCES = {
     Reason.UNREACHABLE: "The photograph could not be fetched.",
     Reason.NOT_FOUND: "There is nothing at this path or address.",

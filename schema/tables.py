@@ -29,7 +29,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR, UUID
 
-from schema.reasons import Granularity, JobState, LabelSource, Reason, Status
+from schema.reasons import (
+    Granularity,
+    JobState,
+    LabelSource,
+    Reason,
+    RunOutcome,
+    RunReason,
+    RunState,
+    Status,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -50,7 +59,10 @@ def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-def _one_of(column: str, words: type[JobState | Status | Granularity | LabelSource | Reason]) -> CheckConstraint:
+_Words = type[JobState | Status | Granularity | LabelSource | Reason | RunState | RunOutcome | RunReason]
+
+
+def _one_of(column: str, words: _Words) -> CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in words)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
 
@@ -97,8 +109,46 @@ model_version = Table(
     ),
     Column("card", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _created_at(),
+    Column("base", Text, comment="The GLOBETAG_MODEL that it may be promoted for; NULL = not registered"),
+    Column("folder", Text, comment="Where its weights lie, for those that were trained here"),
+    Column("files", JSONB, comment="{file name: SHA-256 of the file} as it was registered"),
+    Column("metrics", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="As it was judged"),
+    Column("parent_id", ForeignKey("model_version.id"), comment="The version that its training began from"),
+    Column("training_run_id", ForeignKey("training_run.id", use_alter=True), comment="The run that made it"),
+    Column("curation_id", ForeignKey("curation.id"), comment="What it has learnt from"),
     UniqueConstraint("kind", "name", "version"),
-    comment="Every model that has ever answered here.",
+    CheckConstraint("num_nulls(base, folder, files) IN (0, 3)", name="registered_whole"),
+    comment="Every model that has ever answered here or was registered to.",
+)
+
+promotion = Table(
+    "promotion",
+    metadata,
+    _key(),
+    Column("base", Text, nullable=False, comment="The GLOBETAG_MODEL whose workers it counts for"),
+    Column("model_version_id", ForeignKey("model_version.id"), comment="What serves; NULL = the base itself"),
+    Column("previous_id", ForeignKey("model_version.id"), comment="What served before; NULL = the base itself"),
+    Column("action", Text, nullable=False),
+    Column("by", Text, nullable=False, comment="Who did it: a person, or the trainer"),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="What it rests upon"),
+    _created_at(),
+    CheckConstraint("action IN ('promote', 'rollback')", name="action"),
+    CheckConstraint("action = 'rollback' OR model_version_id IS NOT NULL", name="promotes_something"),
+    Index("ix_promotion_base", "base", "id"),
+    comment="What serves, since when and why: the newest row of each base counts. Append-only.",
+)
+
+promotion_failure = Table(
+    "promotion_failure",
+    metadata,
+    _key(),
+    Column("promotion_id", ForeignKey("promotion.id"), nullable=False),
+    Column("worker", Text, nullable=False, comment="It goes on with the version that it had"),
+    Column("detail", Text, nullable=False),
+    _created_at(),
+    Index("ix_promotion_failure_promotion_id", "promotion_id"),
+    comment="Promoted models that a running worker could not load.",
 )
 
 calibration = Table(
@@ -117,14 +167,55 @@ training_run = Table(
     "training_run",
     metadata,
     _key(),
+    Column("asked_by", Text, nullable=False, comment="schedule or person"),
+    Column("message_id", Text, unique=True, comment="Of the message that asked; a second delivery finds its run"),
+    Column("base", Text, nullable=False, comment="The value of GLOBETAG_MODEL that it trains for"),
     Column("recipe", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("model_version_id", ForeignKey("model_version.id"), comment="What the run produced"),
+    Column("collection", Text, comment="The one collection whose labels are learnt from; NULL = all"),
+    Column("state", Text, nullable=False, server_default=text("'queued'")),
+    Column("outcome", Text, comment="For done runs: promoted, refused or skipped"),
+    Column("reason", Text, comment="Why it failed"),
+    Column("detail", Text, comment="In words: what was wrong, or why it ended as it did"),
     Column("settings", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("curation_id", ForeignKey("curation.id"), comment="What it learnt from"),
+    Column(
+        "base_version_id",
+        ForeignKey("model_version.id"),
+        comment="The served version that it started from; NULL = the base itself",
+    ),
+    Column("model_version_id", ForeignKey("model_version.id"), comment="What the run produced"),
+    Column(
+        "progress",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        comment="{stage, step, steps, figures}: where it stands, and the newest figures",
+    ),
     Column("metrics", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("worker", Text, comment="The process that runs it, or did last"),
+    Column("losses", Integer, nullable=False, server_default=text("0"), comment="Times its process died with it"),
     _created_at(),
+    Column("started_at", DateTime(timezone=True)),
+    Column("heartbeat_at", DateTime(timezone=True), comment="When its process was last heard of"),
+    Column("cancel_requested_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
-    comment="Runs of the trainer, with their settings and metrics.",
+    _one_of("state", RunState),
+    _one_of("outcome", RunOutcome),
+    _one_of("reason", RunReason),
+    CheckConstraint("asked_by IN ('schedule', 'person')", name="asked_by"),
+    CheckConstraint("(state = 'done') = (outcome IS NOT NULL)", name="done_has_outcome"),
+    CheckConstraint("(state = 'failed') = (reason IS NOT NULL)", name="failure_has_reason"),
+    CheckConstraint(
+        "(state IN ('done', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="final_is_finished"
+    ),
+    CheckConstraint("outcome <> 'promoted' OR model_version_id IS NOT NULL", name="promoted_has_model"),
+    Index(
+        "uq_training_run_open",
+        text("(true)"),
+        unique=True,
+        postgresql_where=text("state IN ('queued', 'running')"),
+    ),
+    comment="Runs of the trainer, with their settings and metrics. At most one is queued or running.",
 )
 
 image = Table(

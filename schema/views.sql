@@ -121,6 +121,17 @@ GROUP BY m.name, m.version, m.untrained, p.pipeline_version;
 COMMENT ON VIEW model_comparison IS
     'Each pipeline against known places, where an image has both: shares of located images within a distance';
 
+CREATE OR REPLACE VIEW serving_model AS
+SELECT DISTINCT ON (p.base)
+       p.base, p.model_version_id, m.name AS model, m.version AS model_version, m.folder, p.previous_id, p.action, p.by,
+       p.reason, p.evidence, p.created_at AS since, p.id AS promotion_id
+FROM promotion p LEFT JOIN model_version m ON m.id = p.model_version_id
+ORDER BY p.base, p.id DESC;
+
+COMMENT ON VIEW serving_model IS
+    'What workers with each GLOBETAG_MODEL (base) answer with, since when, by whom and why; no row: the base itself';
+COMMENT ON COLUMN serving_model.model_version_id IS 'NULL = the base itself, after a rollback';
+
 CREATE OR REPLACE VIEW job_place AS
 SELECT j.id AS job_id, i.sha256, i.taken_at, i.caption, i.width_px, i.height_px,
        coalesce(l.source, CASE WHEN p.status = 'located' THEN 'prediction' END) AS source,
@@ -161,8 +172,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
-            curation, curation_member,
+            curation, curation_member, promotion, promotion_failure,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
-            job_place TO globetag_reader;
+            job_place, serving_model TO globetag_reader;
     END IF;
 END $$;

@@ -153,7 +153,7 @@ def _trainer(
     on_step: OnStep | None,
 ) -> "_Trainer":
     if recipe.freeze_vision:
-        _freeze_vision(model)
+        freeze_vision(model)
     arguments = SFTConfig(
         output_dir=str(folder),
         seed=seed,
@@ -192,7 +192,7 @@ def _trainer(
             data_collator=collator,
             train_dataset=Dataset.from_dict({"row": rows}),
             processing_class=collator.processor,
-            peft_config=None if recipe.lora is None else _lora_config(model, recipe.lora),
+            peft_config=None if recipe.lora is None else lora_config(model, recipe.lora),
             callbacks=[_Watch(on_step)],
         )
     # Not set for every model, though TRL's loss divides by the tokens of the whole step: with it, a step's
@@ -204,7 +204,7 @@ def _trainer(
     return trainer
 
 
-def _freeze_vision(model: Any) -> None:
+def freeze_vision(model: Any) -> None:
     """Freezes the vision tower and its merger, which every vision-language model of transformers has."""
     tower = [parameter for name, parameter in model.named_parameters() if re.search(r"(^|\.)visual\.", name)]
     if not tower:
@@ -213,7 +213,7 @@ def _freeze_vision(model: Any) -> None:
         parameter.requires_grad_(False)
 
 
-def _lora_config(model: Any, lora: Lora) -> LoraConfig:
+def lora_config(model: Any, lora: Lora) -> LoraConfig:
     """Adapters in the language model alone: the vision tower of Qwen2.5-VL has layers of the same names."""
     pattern = rf".*\blanguage_model\..*\.(?:{'|'.join(map(re.escape, lora.targets))})"
     found = {name.rpartition(".")[2] for name, _ in model.named_modules() if re.fullmatch(pattern, name)}

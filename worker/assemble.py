@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from celery import Celery
 
+from schema import queries
+from worker import registry
 from worker.database import Database
 from worker.errors import SetupError
 from worker.gate import Gate
+from worker.identity import ModelIdentity
 from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
 from worker.intake.limits import Limits
@@ -24,6 +27,8 @@ from worker.queue.runner import Runner
 from worker.queue.service import Service
 from worker.reason.engines import Engine, Sampling
 from worker.reason.prompt import PROMPT_HASH
+from worker.registry import Registered, Standing
+from worker.serving import Line, Load, Serving, Watcher, check_weights, name_of
 from worker.settings import Settings
 from worker.versions import Versions, record_versions
 
@@ -32,15 +37,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The two models, loaded."""
+    """The two models, loaded.
+
+    `registered` is what `engine` is in the registry, None for the base itself. `load` loads another in its place;
+    without it the worker keeps the model that it has. Engines are closed by whoever serves them.
+    """
 
     gate: Gate
     engine: Engine
     gate_threshold: float
-
-    @property
-    def is_untrained(self) -> bool:
-        return self.gate.identity.untrained or self.engine.identity.untrained
+    registered: Registered | None = None
+    load: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +56,62 @@ class Worker:
 
     runner: Runner
     service: Service
-    versions: Versions
+    serving: Serving
+    gate: Gate
     app: Celery
+
+    @property
+    def versions(self) -> Versions:
+        """Of what serves now."""
+        return self.serving.now.versions
+
+    @property
+    def model(self) -> ModelIdentity:
+        """What serves now."""
+        return self.serving.now.engine.identity
+
+    @property
+    def is_untrained(self) -> bool:
+        return self.gate.identity.untrained or self.model.untrained
+
+    @property
+    def failure(self) -> BaseException | None:
+        """Why the worker cannot go on, if it cannot: the consumer ended, or there is no model left."""
+        return self.runner.failure or self.serving.failure
 
 
 @contextmanager
-def load_models(settings: Settings) -> Iterator[Models]:
-    """Loads gate and LVLM. Raises `SetupError` with one line when either cannot be had."""
+def load_models(settings: Settings, database: Database) -> Iterator[Models]:
+    """Loads gate and LVLM: what is promoted for GLOBETAG_MODEL, else that itself.
+
+    Raises `SetupError` with one line when either cannot be had. A worker that starts does not fall back from a
+    promoted model by itself: nothing waits for it yet, and a person decides better (`globetag models rollback`).
+    """
     from worker.gate.clip import load_gate
     from worker.gate.zeroshot import DEFAULT_THRESHOLD
     from worker.reason.engines.transformers import load_engine
 
+    def load(registered: Registered | None) -> Engine:
+        name = settings.model if registered is None else str(registered.folder)
+        try:
+            return load_engine(name, device=settings.device, max_batch=settings.model_batch)
+        except SetupError as error:
+            if registered is None:
+                raise
+            raise SetupError(
+                f"{name_of(registered)}, which is promoted for GLOBETAG_MODEL={settings.model}, cannot be loaded"
+                f" ({error}); put its files back, or roll back with `globetag models rollback`"
+            ) from error
+
+    registered = registry.serving(database.engine, settings.model)
     with ExitStack() as stack:
         gate = load_gate(settings.clip, device=settings.device)
         stack.callback(gate.close)
-        engine = load_engine(settings.model, device=settings.device, max_batch=settings.model_batch)
+        engine = load(registered)
         stack.callback(engine.close)
+        check_weights(engine, registered)
         threshold = DEFAULT_THRESHOLD if settings.gate_threshold is None else settings.gate_threshold
-        yield Models(gate, engine, threshold)
+        yield Models(gate, engine, threshold, registered, load)
 
 
 @contextmanager
@@ -74,39 +119,74 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
     """A worker around loaded models. `dispatch`: it also publishes due jobs. Not started yet."""
     gazetteer = Gazetteer.load()
     sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature)
-    versions = record_versions(
-        database.engine,
-        model=models.engine.identity,
-        gate=models.gate.identity,
+    policy = Policy(
         gate_threshold=models.gate_threshold,
-        prompt_hash=PROMPT_HASH,
         sampling=sampling,
-        gazetteer_version=gazetteer.version,
+        limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
+        max_attempts=settings.max_attempts,
+        retry_backoff_s=settings.retry_backoff_s,
     )
     transactions = PatientTransactions(database.engine)
-    recorder = Recorder(transactions, versions, lease_s=settings.lease_s, threads=settings.threads)
+    recorder = Recorder(transactions, lease_s=settings.lease_s, threads=settings.threads)
+
+    def record(engine: Engine) -> Versions:
+        return transactions.run(
+            lambda connection: record_versions(
+                connection,
+                model=engine.identity,
+                gate=models.gate.identity,
+                gate_threshold=models.gate_threshold,
+                prompt_hash=PROMPT_HASH,
+                sampling=sampling,
+                gazetteer_version=gazetteer.version,
+            )
+        )
+
     with ExitStack() as stack:
         fetcher = Fetcher(fetch_limits(settings))
         stack.callback(fetcher.close)
-        pipeline = Pipeline(
-            fetch=fetcher.fetch,
-            answers=recorder,
-            gate=models.gate,
-            engine=models.engine,
-            gazetteer=gazetteer,
-            policy=Policy(
-                gate_threshold=models.gate_threshold,
-                sampling=sampling,
-                limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
-                max_attempts=settings.max_attempts,
-                retry_backoff_s=settings.retry_backoff_s,
-            ),
-        )
-        service = Service(transactions, pipeline.settle, recorder, lease_s=settings.lease_s)
+
+        def build(engine: Engine, versions: Versions, registered: Registered | None) -> Line:
+            ledger = recorder.ledger(versions)
+            pipeline = Pipeline(
+                fetch=fetcher.fetch,
+                answers=ledger,
+                gate=models.gate,
+                engine=engine,
+                gazetteer=gazetteer,
+                policy=policy,
+            )
+            return Line(engine, versions, registered, pipeline.settle, ledger.save)
+
+        first = build(models.engine, record(models.engine), models.registered)
+        now = Serving(first, load=models.load or _stay, record=record, build=build)
+        stack.callback(now.close)
+        watcher = None
+        if models.load is not None:
+            watcher = _watcher(now, settings, database, recorder.worker)
+            stack.callback(watcher.close)
+        service = Service(transactions, now, recorder, lease_s=settings.lease_s, watcher=watcher)
         app = make_app(settings, database.url, service.handle)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth) if dispatch else None
-        yield Worker(Runner(app, service, dispatcher), service, versions, app)
+        yield Worker(Runner(app, service, dispatcher), service, now, models.gate, app)
+
+
+def _watcher(now: Serving, settings: Settings, database: Database, worker: str) -> Watcher:
+    """Watches the promotions of this worker's base, and stores with a promotion that it cannot serve here."""
+
+    def store(standing: Standing, problem: str) -> None:
+        row = {"promotion_id": standing.promotion_id, "worker": worker, "detail": problem}
+        with database.engine.begin() as connection:
+            connection.execute(queries.ADD_PROMOTION_FAILURE, row)
+
+    return Watcher(
+        now, database.engine, look=lambda: registry.look(database.engine, settings.model), on_problem=store
+    )
+
+
+def _stay(_: Registered | None) -> Engine:
+    raise SetupError("this worker keeps the model that it was started with")
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

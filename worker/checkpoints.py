@@ -68,6 +68,11 @@ class Checkpoint:
     def untrained(self) -> bool:
         return self.card.get("untrained") is True
 
+    @property
+    def version(self) -> str:
+        """`model_version.version` of these weights: the first 16 digits of the fingerprint."""
+        return self.fingerprint()[:16]
+
     def fingerprint(self) -> str:
         """Hexadecimal digest of what the files say: the hub's commit, or a hash over the folder's files.
 

@@ -28,7 +28,7 @@ _COMMANDS = {
     "export": "Write places and reasons as CSV, GeoJSON or JSON lines.",
     "label": "Set the known place of a photograph.",
     "db": "The database: its address, its schema, start and stop of the embedded one.",
-    "models": "Show, build and choose models.",
+    "models": "Show, choose, promote and roll back models.",
     "settings": "Show all settings and where each comes from.",
 }
 

@@ -10,9 +10,14 @@ class ModelIdentity:
     `name` is what the operator chose (hub id, folder name, open_clip name + tag), `version` a hash of the
     weights and of everything beside them that changes an output (processor, head, prompts of the head).
     `untrained` marks random weights: every place where such output shows must say so.
+
+    `loaded_as` is how this process loaded it, where that changes an output (number type, largest picture). It is
+    no part of the row: the same weights are one version on a CPU and on a GPU, and the trainer that registers
+    them cannot know which. It goes into the pipeline's version and the settings that each prediction keeps.
     """
 
     kind: str  # "lvlm" or "gate"
     name: str
     version: str
     untrained: bool = False
+    loaded_as: str = ""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -21,6 +21,15 @@ _FILE_NAME = "settings.env"
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+
+JUDGED_KM = (1, 25, 200, 750, 2500)
+"""The distances at which models are judged (`trainer.judge.columns.THRESHOLDS_KM`)."""
+
+
+def _judged(radius_km: int) -> int:
+    if radius_km not in JUDGED_KM:
+        raise ValueError(f"models are judged at {', '.join(map(str, JUDGED_KM))} km")
+    return radius_km
 
 
 class Settings(BaseModel):
@@ -68,6 +77,20 @@ class Settings(BaseModel):
     )
     file_roots: tuple[Path, ...] = Field(
         (), description="If set (separated by ':'), only files below these folders are read"
+    )
+
+    train_recipe: str = Field(
+        "archive_lora", description="How `globetag train` trains: a recipe's name or a YAML file"
+    )
+    train_every: Annotated[str, Field(pattern=r"^(off|hourly|nightly|weekly|[1-9]\d*)$")] = Field(
+        "hourly",
+        description="How often the training worker looks for new labels: seconds, hourly, nightly, weekly or off",
+    )
+    train_after_labels: PositiveInt = Field(
+        500, description="It trains when so many photographs have got a label since the last time"
+    )
+    train_radius_km: Annotated[int, AfterValidator(_judged)] = Field(
+        25, description="A model is promoted if it places more within this distance: 1, 25, 200, 750 or 2500"
     )
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from sqlalchemy import Engine as SqlEngine
+from sqlalchemy import Connection
 
 from schema import queries
 from worker.identity import ModelIdentity
@@ -32,7 +32,7 @@ def code_version() -> str:
 
 
 def record_versions(
-    database: SqlEngine,
+    connection: Connection,
     *,
     model: ModelIdentity,
     gate: ModelIdentity,
@@ -41,12 +41,18 @@ def record_versions(
     sampling: Sampling,
     gazetteer_version: str,
 ) -> Versions:
-    """Writes the two models to `model_version` and returns all versions with the hash over them."""
+    """Writes the two models to `model_version` and returns all versions with the hash over them.
+
+    Weights that are registered have one row, whatever folder name they were loaded by, and count under its name.
+    """
     settings = asdict(sampling) | {"gate_threshold": gate_threshold}
+    if model.loaded_as:
+        settings |= {"loaded_as": model.loaded_as}
+    (model_id, model_name), (gate_id, gate_name) = (_ensure(connection, each) for each in (model, gate))
     told = [
-        model.name,
+        model_name,
         model.version,
-        gate.name,
+        gate_name,
         gate.version,
         prompt_hash,
         settings,
@@ -54,11 +60,6 @@ def record_versions(
         code_version(),
     ]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    with database.begin() as connection:
-        model_id, gate_id = (
-            connection.execute(queries.ENSURE_MODEL_VERSION, asdict(identity)).scalar_one()
-            for identity in (model, gate)
-        )
     return Versions(
         pipeline_version=digest,
         model_version_id=model_id,
@@ -68,3 +69,11 @@ def record_versions(
         gazetteer_version=gazetteer_version,
         code_version=code_version(),
     )
+
+
+def _ensure(connection: Connection, identity: ModelIdentity) -> tuple[int, str]:
+    """The id and the name of the model's row."""
+    connection.execute(queries.WEIGHTS_LOCK, {"version": identity.version})
+    columns = {name: getattr(identity, name) for name in ("kind", "name", "version", "untrained")}
+    row = connection.execute(queries.ENSURE_MODEL_VERSION, columns).one()
+    return row.id, row.name

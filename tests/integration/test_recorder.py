@@ -29,22 +29,28 @@ EMBEDDING = np.array([0.6, 0.8], dtype=np.float32)
 
 
 def _versions(database: Database, prompt_hash: str = "prompt") -> Versions:
-    return record_versions(
-        database.engine,
-        model=NullEngine().identity,
-        gate=NullGate().identity,
-        gate_threshold=0.5,
-        prompt_hash=prompt_hash,
-        sampling=Sampling(),
-        gazetteer_version="atlas",
-    )
+    with database.engine.begin() as connection:
+        return record_versions(
+            connection,
+            model=NullEngine().identity,
+            gate=NullGate().identity,
+            gate_threshold=0.5,
+            prompt_hash=prompt_hash,
+            sampling=Sampling(),
+            gazetteer_version="atlas",
+        )
 
 
 @pytest.fixture
 def recorder(database):
-    recorder = Recorder(PatientTransactions(database.engine, patience_s=60), _versions(database))
+    recorder = Recorder(PatientTransactions(database.engine, patience_s=60))
     yield recorder
     recorder.close()
+
+
+@pytest.fixture
+def ledger(database, recorder):
+    return recorder.ledger(_versions(database))
 
 
 def _jobs(database, count):
@@ -112,13 +118,13 @@ def _all_kinds(ids):
     ]
 
 
-def _save_together(recorder, outcomes):
+def _save_together(ledger, outcomes):
     """From one thread each, as the pool's threads do."""
     barrier = threading.Barrier(len(outcomes))
 
     def save(settled):
         barrier.wait(10)
-        recorder.save(settled)
+        ledger.save(settled)
 
     with ThreadPoolExecutor(len(outcomes)) as pool:
         for future in [pool.submit(save, settled) for settled in outcomes]:
@@ -145,9 +151,9 @@ def _job(database, job_id):
 # --- storing ---
 
 
-def test_outcomes_of_every_kind_are_stored_as_they_are(database, recorder):
+def test_outcomes_of_every_kind_are_stored_as_they_are(database, ledger):
     ids = _jobs(database, 9)
-    _save_together(recorder, _all_kinds(ids))
+    _save_together(ledger, _all_kinds(ids))
     states = [_job(database, job_id) for job_id in ids]
     assert [(row.state, row.outcome, row.reason) for row in states] == [
         ("done", "known", None),
@@ -187,29 +193,29 @@ def test_outcomes_of_every_kind_are_stored_as_they_are(database, recorder):
     assert rows["image"][0]["embedding"] == pytest.approx([0.6, 0.8], abs=1e-3)
 
 
-def test_saving_everything_again_leaves_the_same_rows(database, recorder):
+def test_saving_everything_again_leaves_the_same_rows(database, ledger):
     ids = _jobs(database, 9)
     # A failed prediction is kept each time it is made, so the one that failed is left out.
     outcomes = [settled for settled in _all_kinds(ids) if settled.reason is not Reason.UNPARSABLE]
-    _save_together(recorder, outcomes)
+    _save_together(ledger, outcomes)
     before = _rows(database)
-    _save_together(recorder, outcomes)
+    _save_together(ledger, outcomes)
     assert _rows(database) == before
 
 
-def test_a_label_from_the_file_is_kept_once(database, recorder):
+def test_a_label_from_the_file_is_kept_once(database, ledger):
     first, second = _jobs(database, 2)
     for job_id in (first, second, first):
-        recorder.save(Settled(job_id, JobState.DONE, outcome="known", image=_image(), label=GPS))
+        ledger.save(Settled(job_id, JobState.DONE, outcome="known", image=_image(), label=GPS))
     assert len(_rows(database)["label"]) == 1
 
 
-def test_a_failed_prediction_may_be_followed_by_a_located_one(database, recorder):
+def test_a_failed_prediction_may_be_followed_by_a_located_one(database, ledger):
     [job_id] = _jobs(database, 1)
     failed = Settled(job_id, JobState.FAILED, reason=Reason.UNPARSABLE, image=_image(), prediction=_unparsable())
-    recorder.save(failed)
-    assert recorder.find(_image().sha256, "r").prediction_id is None
-    recorder.save(
+    ledger.save(failed)
+    assert ledger.find(_image().sha256, "r").prediction_id is None
+    ledger.save(
         Settled(job_id, JobState.DONE, outcome="located", image=_image(), prediction=_located(), trace=TRACE)
     )
     assert [row["status"] for row in _rows(database)["prediction"]] == ["failed", "located"]
@@ -217,10 +223,10 @@ def test_a_failed_prediction_may_be_followed_by_a_located_one(database, recorder
     assert (after.state, after.reason, after.detail) == ("done", None, None)
 
 
-def test_an_image_keeps_its_embedding_when_it_is_saved_without(database, recorder):
+def test_an_image_keeps_its_embedding_when_it_is_saved_without(database, ledger):
     first, second = _jobs(database, 2)
-    recorder.save(Settled(first, JobState.DONE, outcome="known", image=_image(), label=GPS))
-    recorder.save(Settled(second, JobState.DONE, outcome="known", image=_image(embedding=None), label=GPS))
+    ledger.save(Settled(first, JobState.DONE, outcome="known", image=_image(), label=GPS))
+    ledger.save(Settled(second, JobState.DONE, outcome="known", image=_image(embedding=None), label=GPS))
     [row] = _rows(database)["image"]
     assert row["embedding"] == pytest.approx([0.6, 0.8], abs=1e-3)
     assert row["embedding_model_id"] is not None
@@ -235,9 +241,8 @@ def test_two_recorders_with_the_same_images_do_not_deadlock(database):
     barrier = threading.Barrier(2)
 
     def work(mine, seed):
-        recorder = Recorder(
-            PatientTransactions(database.engine, patience_s=0), versions
-        )  # a deadlock raises at once
+        recorder = Recorder(PatientTransactions(database.engine, patience_s=0))  # a deadlock raises at once
+        ledger = recorder.ledger(versions)
         try:
             order = random.Random(seed)
             barrier.wait(10)
@@ -254,7 +259,7 @@ def test_two_recorders_with_the_same_images_do_not_deadlock(database):
                     )
                     for job_id in order.sample(mine, 20)
                 ]
-                _save_together(recorder, group)
+                _save_together(ledger, group)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -289,14 +294,14 @@ def test_two_recorders_with_the_same_images_do_not_deadlock(database):
     ],
 )
 def test_an_outcome_that_the_database_refuses_is_an_internal_error_and_its_neighbours_are_stored(
-    database, recorder, refused
+    database, ledger, refused
 ):
     ids = _jobs(database, 8)
     outcomes = [
         Settled(job_id, JobState.DONE, outcome="not_locatable", image=_image(str(n)), prediction=_refused())
         for n, job_id in enumerate(ids[1:])
     ]
-    _save_together(recorder, [Settled(ids[0], **refused), *outcomes])
+    _save_together(ledger, [Settled(ids[0], **refused), *outcomes])
     bad = _job(database, ids[0])
     assert (bad.state, bad.reason) == ("failed", "internal_error")
     assert "could not be stored" in bad.detail
@@ -306,38 +311,34 @@ def test_an_outcome_that_the_database_refuses_is_an_internal_error_and_its_neigh
 # --- finding ---
 
 
-def test_what_was_never_seen_is_not_found(recorder):
-    assert recorder.find("0" * 64, "r") is None
+def test_what_was_never_seen_is_not_found(ledger):
+    assert ledger.find("0" * 64, "r") is None
 
 
-def test_an_answer_is_found_by_content_request_and_pipeline(database, recorder):
+def test_an_answer_is_found_by_content_request_and_pipeline(database, recorder, ledger):
     [job_id] = _jobs(database, 1)
-    recorder.save(
+    ledger.save(
         Settled(job_id, JobState.DONE, outcome="located", image=_image(), prediction=_located(), trace=TRACE)
     )
     sha256 = _image().sha256
-    found = recorder.find(sha256, "r")
+    found = ledger.find(sha256, "r")
     assert (found.status, found.has_label, found.is_embedded) == (Status.LOCATED, False, True)
     assert found.prediction_id == _job(database, job_id).prediction_id
-    other_request = recorder.find(sha256, "other")
+    other_request = ledger.find(sha256, "other")
     assert (other_request.image_id, other_request.prediction_id) == (found.image_id, None)
-    later = Recorder(PatientTransactions(database.engine), _versions(database, prompt_hash="another prompt"))
-    try:
-        other_pipeline = later.find(sha256, "r")
-    finally:
-        later.close()
+    other_pipeline = recorder.ledger(_versions(database, prompt_hash="another prompt")).find(sha256, "r")
     assert (other_pipeline.image_id, other_pipeline.prediction_id) == (found.image_id, None)
     assert other_pipeline.is_embedded, "the gate is the same one"
 
 
-def test_a_known_place_is_found(database, recorder):
+def test_a_known_place_is_found(database, ledger):
     [job_id] = _jobs(database, 1)
-    recorder.save(Settled(job_id, JobState.DONE, outcome="known", image=_image(embedding=None), label=GPS))
-    found = recorder.find(_image().sha256, "r")
+    ledger.save(Settled(job_id, JobState.DONE, outcome="known", image=_image(embedding=None), label=GPS))
+    found = ledger.find(_image().sha256, "r")
     assert (found.has_label, found.is_embedded, found.prediction_id) == (True, False, None)
     with database.engine.begin() as connection:
         connection.execute(insert(label).values(image_id=found.image_id, source="manual", lat=1, lon=2))
-    assert recorder.find(_image().sha256, "r").has_label
+    assert ledger.find(_image().sha256, "r").has_label
 
 
 # --- claiming ---
@@ -365,15 +366,16 @@ def test_a_job_is_claimed_once_and_counted_before_the_work(database, recorder):
 
 def test_outcomes_survive_a_restart_of_the_database(home):
     with open_database(Settings(home=home)) as database:
-        recorder = Recorder(PatientTransactions(database.engine, patience_s=60), _versions(database))
+        recorder = Recorder(PatientTransactions(database.engine, patience_s=60))
+        ledger = recorder.ledger(_versions(database))
         try:
             ids = _jobs(database, 3)
-            recorder.save(Settled(ids[0], JobState.FAILED, reason=Reason.EMPTY, detail="Empty."))
+            ledger.save(Settled(ids[0], JobState.FAILED, reason=Reason.EMPTY, detail="Empty."))
             embedded.stop(home)
             with ThreadPoolExecutor(2) as pool:
                 saves = [
                     pool.submit(
-                        recorder.save, Settled(job_id, JobState.FAILED, reason=Reason.EMPTY, detail="Empty.")
+                        ledger.save, Settled(job_id, JobState.FAILED, reason=Reason.EMPTY, detail="Empty.")
                     )
                     for job_id in ids[1:]
                 ]

@@ -30,6 +30,7 @@ VIEWS = {
     "collection_progress",
     "model_comparison",
     "job_place",
+    "serving_model",
 }
 
 
@@ -170,6 +171,8 @@ _PREDICTION = (
     "VALUES (1, 1, 1, 'p', 'r', 'h', '{{}}', 'g', 'c'{1})"
 )
 _LABEL = "INSERT INTO label (image_id{0}) VALUES (1{1})"
+_VERSION = "INSERT INTO model_version (kind, name, version{0}) VALUES ('lvlm', 'n', 'v'{1})"
+_PROMOTION = "INSERT INTO promotion (base, by, reason{0}) VALUES ('b', 'me', ''{1})"
 
 
 @pytest.fixture
@@ -221,6 +224,11 @@ def _insert(connection, statement, columns):
         pytest.param(_LABEL, {"source": "guess", "lat": 1.0, "lon": 1.0}, id="a source that is none"),
         pytest.param(_LABEL, {"source": "manual"}, id="a label without a point"),
         pytest.param(_LABEL, {"source": "exif", "lat": -90.1, "lon": 1.0}, id="a label beyond the pole"),
+        pytest.param(_VERSION, {"folder": "/models/1", "base": "b"}, id="registered without its files"),
+        pytest.param(_VERSION, {"parent_id": 999}, id="a parent that is none"),
+        pytest.param(_PROMOTION, {"action": "promote"}, id="a promotion of nothing"),
+        pytest.param(_PROMOTION, {"action": "demote"}, id="an action that is none"),
+        pytest.param(_PROMOTION, {"action": "promote", "model_version_id": 999}, id="a version that is none"),
     ],
 )
 def test_nonsense_is_refused(rows, statement, columns):
@@ -237,6 +245,9 @@ def test_nonsense_is_refused(rows, statement, columns):
         (_PREDICTION, {"status": "located", "lat": 90.0, "lon": -180.0, "granularity": "city"}),
         (_PREDICTION, {"status": "failed", "reason": "unparsable"}),
         (_LABEL, {"source": "manual", "lat": 0.0, "lon": 0.0}),
+        (_VERSION, {"parent_id": 1}),
+        (_PROMOTION, {"action": "promote", "model_version_id": 1}),
+        (_PROMOTION, {"action": "rollback"}),
     ],
 )
 def test_sense_is_not(rows, statement, columns):

@@ -40,6 +40,7 @@ QUEUES = [
     messages.LOCATE_QUEUE + messages.DEAD_SUFFIX,
     messages.INGRESS_QUEUE,
     messages.TRAIN_QUEUE,
+    messages.TRAIN_QUEUE + messages.DEAD_SUFFIX,
 ]
 TARGETS = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 EXIT_CODES = [value for name, value in vars(exit_codes).items() if name.isupper()]

@@ -5,12 +5,18 @@ from pathlib import Path
 
 import click
 
+from trainer.commands import train_grpo
+from trainer.commands import train_runs as runs
 from worker.settings import load
 
 
 @click.group()
 def command() -> None:
-    """Tune models. `globetag evaluate` says what came of it."""
+    """Tune models, by hand or by themselves. `globetag evaluate` says what came of it."""
+
+
+for _each in (train_grpo.command, runs.now, runs.status, runs.cancel, runs.history, runs.worker):
+    command.add_command(_each)
 
 
 @command.command()

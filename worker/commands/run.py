@@ -14,7 +14,7 @@ from rich.console import Console
 from schema import queries
 from schema.messages import DEFAULT_COLLECTION
 from worker import exit_codes
-from worker.assemble import Models, Worker, assemble, load_models
+from worker.assemble import Worker, assemble, load_models
 from worker.commands.enqueue import describe, show_problems
 from worker.commands.progress import counting, working
 from worker.database import Database, open_database
@@ -60,7 +60,7 @@ def run(
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         with console.status(f"loading {settings.model} and {settings.clip} …"):
-            models = stack.enter_context(load_models(settings))
+            models = stack.enter_context(load_models(settings, database))
             worker = stack.enter_context(assemble(settings, database, models, dispatch=True))
         with counting(console, "queueing") as advance:
             enqueued = enqueue(
@@ -74,7 +74,7 @@ def run(
         click.echo(describe(enqueued))
         show_problems(console, enqueued.problems)
         finished = _work(worker, database, enqueued, console)
-        return _conclude(settings, database, models, worker, enqueued, began, finished, report)
+        return _conclude(settings, database, worker, enqueued, began, finished, report)
 
 
 def _work(worker: Worker, database: Database, enqueued: Enqueued, console: Console) -> bool:
@@ -96,6 +96,7 @@ def _work(worker: Worker, database: Database, enqueued: Enqueued, console: Conso
         finished = _watch(worker, database, enqueued, console, interrupted)
         if not finished:
             click.echo("finishing what is in work; a second Ctrl-C stops at once", err=True)
+        worker.serving.stop()
         worker.runner.stop(at_once=at_once)
     finally:
         for name, handler in previous.items():
@@ -113,8 +114,8 @@ def _watch(
         bar = progress.add_task("placing", total=enqueued.jobs - before, note="")
         pause_s = _LOOK_EVERY_S
         while not interrupted.wait(pause_s):
-            if worker.runner.failure is not None:
-                raise worker.runner.failure
+            if worker.failure is not None:
+                raise worker.failure
             looked_at = time.monotonic()
             with database.engine.connect() as connection:
                 stand = connection.execute(queries.BATCH_PROGRESS, batch).one()
@@ -134,7 +135,6 @@ def _note(later: int, next_due_s: float | None) -> str:
 def _conclude(
     settings: Settings,
     database: Database,
-    models: Models,
     worker: Worker,
     enqueued: Enqueued,
     began: datetime,
@@ -150,13 +150,13 @@ def _conclude(
     info = RunInfo(
         began=began,
         ended=ended,
-        model=models.engine.identity,
-        gate=models.gate.identity,
+        model=worker.model,
+        gate=worker.gate.identity,
         pipeline_version=worker.versions.pipeline_version,
     )
     rows = read_rows(database.engine, batch_id=enqueued.batch_id)
     write_report(path, title="Globetag run", rows=rows, summary=summary, run=info)
-    print_summary(Console(), summary, untrained=models.is_untrained)
+    print_summary(Console(), summary, untrained=worker.is_untrained)
     click.echo(f"report: {path}")
     if not finished:
         click.echo(

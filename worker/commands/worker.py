@@ -35,18 +35,19 @@ def command(dispatch: bool, drain_s: float | None) -> None:
 
     with (
         open_database(settings) as database,
-        load_models(settings) as models,
+        load_models(settings, database) as models,
         assemble(settings, database, models, dispatch=dispatch) as worker,
     ):
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, on_signal)
         worker.runner.start()
-        untrained = " (UNTRAINED test models: the places mean nothing)" if models.is_untrained else ""
-        click.echo(f"worker {worker.service.worker} is ready: {models.engine.identity.name}{untrained}")
+        untrained = " (UNTRAINED test models: the places mean nothing)" if worker.is_untrained else ""
+        click.echo(f"worker {worker.service.worker} is ready: {worker.model.name}{untrained}")
         while not stopping.wait(1.0):
-            if worker.runner.failure is not None:
+            if worker.failure is not None:
                 break
-        failure = worker.runner.failure
+        failure = worker.failure
+        worker.serving.stop()
         click.echo("draining: finishing what is in work" if failure is None else f"stopping: {failure}", err=True)
         worker.runner.stop(drain_s=drain_s, at_once=at_once)
     sys.exit(0 if failure is None else 1)

@@ -7,6 +7,7 @@ costs about the same for one row as for thirty, so whatever the threads bring wi
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,32 +32,12 @@ _MAX_GROUP = 128
 _GATHER_S = 0.004
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    sha256: str
-    request_hash: str
+class Ledger:
+    """What one version of the pipeline has answered, and answers now. Thread-safe; returns after the commit."""
 
-
-_Errand = LocateRequest | Settled | _Question
-
-
-class Recorder:
-    """Claims jobs, finds earlier answers, stores outcomes. Thread-safe; every call returns after its commit."""
-
-    def __init__(
-        self,
-        transactions: PatientTransactions,
-        versions: Versions,
-        *,
-        lease_s: float = 60.0,
-        threads: int | None = None,
-    ) -> None:
-        """`threads`: how many will call; once all of them wait, nobody else is waited for."""
-        self.worker = worker_id()
-        self._lease_s = lease_s
-        self._transactions = transactions
-        self._versions = versions
-        self._parameters = {
+    def __init__(self, recorder: "Recorder", versions: Versions) -> None:
+        self.versions = versions
+        self.parameters = {
             "pipeline_version": versions.pipeline_version,
             "model_version_id": versions.model_version_id,
             "gate_version_id": versions.gate_version_id,
@@ -65,6 +46,57 @@ class Recorder:
             "gazetteer_version": versions.gazetteer_version,
             "code_version": versions.code_version,
         }
+        self._recorder = recorder
+
+    def find(self, sha256: str, request_hash: str) -> Remembered | None:
+        """What is stored of this content: this pipeline's answer to this request, a label, an embedding."""
+        found: Remembered | None = self._recorder.run(_Question(self, sha256, request_hash))
+        return found
+
+    def save(self, settled: Settled) -> None:
+        """Stores how a job ended, as this version's. Once it returns, the message may be acknowledged.
+
+        An outcome that the database refuses (a defect) is stored as `internal_error` without its particulars.
+        """
+        try:
+            self._recorder.run(_Outcome(self, settled))
+        except (DataError, IntegrityError, ValueError, TypeError) as error:
+            log.exception("the outcome of job %s could not be stored", settled.job_id)
+            detail = f"The outcome could not be stored ({type(error).__name__}); the worker's log has the details."
+            bare = Settled(settled.job_id, JobState.FAILED, reason=Reason.INTERNAL_ERROR, detail=detail)
+            self._recorder.run(_Outcome(self, bare))
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    ledger: Ledger
+    sha256: str
+    request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    ledger: Ledger
+    settled: Settled
+
+
+_Errand = LocateRequest | _Outcome | _Question
+
+
+class Recorder:
+    """Claims jobs, and runs the errands of its ledgers. Thread-safe; every call returns after its commit."""
+
+    def __init__(
+        self,
+        transactions: PatientTransactions,
+        *,
+        lease_s: float = 60.0,
+        threads: int | None = None,
+    ) -> None:
+        """`threads`: how many will call; once all of them wait, nobody else is waited for."""
+        self.worker = worker_id()
+        self._lease_s = lease_s
+        self._transactions = transactions
         self._errands: Batcher[_Errand, Any] = Batcher(
             self._run, name="recorder", max_size=_MAX_GROUP, max_wait_s=_GATHER_S, expected=threads
         )
@@ -74,26 +106,16 @@ class Recorder:
 
         Raises `sqlalchemy.exc.OperationalError` when the database stays away for too long, as all methods do.
         """
-        job: Job | None = self._errands.submit(request)
+        job: Job | None = self.run(request)
         return job
 
-    def find(self, sha256: str, request_hash: str) -> Remembered | None:
-        """What is stored of this content: this pipeline's answer to this request, a label, an embedding."""
-        found: Remembered | None = self._errands.submit(_Question(sha256, request_hash))
-        return found
+    def ledger(self, versions: Versions) -> Ledger:
+        """Finds and saves for one version of the pipeline. Several may be in use at once."""
+        return Ledger(self, versions)
 
-    def save(self, settled: Settled) -> None:
-        """Stores how a job ended. Once it returns, the message may be acknowledged.
-
-        An outcome that the database refuses (a defect) is stored as `internal_error` without its particulars.
-        """
-        try:
-            self._errands.submit(settled)
-        except (DataError, IntegrityError, ValueError, TypeError) as error:
-            log.exception("the outcome of job %s could not be stored", settled.job_id)
-            detail = f"The outcome could not be stored ({type(error).__name__}); the worker's log has the details."
-            bare = Settled(settled.job_id, JobState.FAILED, reason=Reason.INTERNAL_ERROR, detail=detail)
-            self._errands.submit(bare)
+    def run(self, errand: _Errand) -> Any:
+        """Runs an errand in one transaction with those that other threads bring meanwhile; returns its result."""
+        return self._errands.submit(errand)
 
     def close(self) -> None:
         """Runs what was handed in, then stops."""
@@ -103,15 +125,23 @@ class Recorder:
         return self._transactions.run(lambda connection: self._share(connection, errands))
 
     def _share(self, connection: Connection, errands: list[_Errand]) -> list[Any]:
-        """Runs all errands of a kind with one statement; questions last, so that they see what is saved."""
+        """Runs all errands of a kind with one statement; questions last, so that they see what is saved.
+
+        While a model is exchanged, errands of two versions may meet here: each version has its own statement.
+        """
         results: list[Any] = [None] * len(errands)
-        kinds: tuple[tuple[type, Callable[[Connection, list[Any]], Sequence[Any]]], ...] = (
-            (LocateRequest, self._claim),
-            (Settled, self._save),
-            (_Question, self._find),
-        )
-        for kind, run in kinds:
-            places = [place for place, errand in enumerate(errands) if isinstance(errand, kind)]
+        ledgers = {errand.ledger for errand in errands if not isinstance(errand, LocateRequest)}
+        kinds: list[tuple[type, Ledger | None, Callable[[Connection, list[Any]], Sequence[Any]]]] = [
+            (LocateRequest, None, self._claim),
+            *((_Outcome, ledger, partial(_save, ledger)) for ledger in ledgers),
+            *((_Question, ledger, partial(_find, ledger)) for ledger in ledgers),
+        ]
+        for kind, ledger, run in kinds:
+            places = [
+                place
+                for place, errand in enumerate(errands)
+                if isinstance(errand, kind) and getattr(errand, "ledger", None) is ledger
+            ]
             if places:
                 answers = run(connection, [errands[place] for place in places])
                 for place, answer in zip(places, answers, strict=True):
@@ -121,58 +151,63 @@ class Recorder:
     def _claim(self, connection: Connection, requests: list[LocateRequest]) -> Sequence[Job | None]:
         return claim(connection, requests, worker=self.worker, lease_s=self._lease_s)
 
-    def _save(self, connection: Connection, group: list[Settled]) -> Sequence[None]:
-        rows = orjson.dumps([self._row(n, settled) for n, settled in enumerate(group)]).decode()
-        ids = [settled.job_id for settled in group]
-        connection.execute(queries.SAVE, {"rows": rows, "ids": ids, **self._parameters})
-        return [None] * len(group)
 
-    def _find(self, connection: Connection, questions: list[_Question]) -> Sequence[Remembered | None]:
-        found = connection.execute(
-            queries.FIND_ANSWERS,
-            {
-                "rows": orjson.dumps(questions).decode(),
-                "gate_version_id": self._versions.gate_version_id,
-                "pipeline_version": self._versions.pipeline_version,
-            },
+def _save(ledger: Ledger, connection: Connection, group: list[_Outcome]) -> Sequence[None]:
+    rows = orjson.dumps([_row(n, each.settled, ledger.versions) for n, each in enumerate(group)]).decode()
+    ids = [each.settled.job_id for each in group]
+    connection.execute(queries.SAVE, {"rows": rows, "ids": ids, **ledger.parameters})
+    return [None] * len(group)
+
+
+def _find(ledger: Ledger, connection: Connection, questions: list[_Question]) -> Sequence[Remembered | None]:
+    asked = [{"sha256": question.sha256, "request_hash": question.request_hash} for question in questions]
+    found = connection.execute(
+        queries.FIND_ANSWERS,
+        {
+            "rows": orjson.dumps(asked).decode(),
+            "gate_version_id": ledger.versions.gate_version_id,
+            "pipeline_version": ledger.versions.pipeline_version,
+        },
+    )
+    known = {
+        (row.sha256, row.request_hash): Remembered(
+            image_id=row.image_id,
+            prediction_id=row.prediction_id,
+            status=Status(row.status) if row.status else None,
+            has_label=row.known,
+            is_embedded=bool(row.embedded),
         )
-        known = {
-            _Question(row.sha256, row.request_hash): Remembered(
-                image_id=row.image_id,
-                prediction_id=row.prediction_id,
-                status=Status(row.status) if row.status else None,
-                has_label=row.known,
-                is_embedded=bool(row.embedded),
-            )
-            for row in found
-        }
-        return [known.get(question) for question in questions]
+        for row in found
+    }
+    return [known.get((question.sha256, question.request_hash)) for question in questions]
 
-    def _row(self, n: int, settled: Settled) -> dict[str, Any]:
-        return {
-            "n": n,
-            "job_id": settled.job_id,
-            "state": settled.state,
-            "outcome": settled.outcome,
-            "reason": settled.reason,
-            "detail": settled.detail,
-            "reused": settled.reused,
-            "retry_in_s": settled.retry_in_s,
-            "image_id": settled.image_id,
-            "prediction_id": settled.prediction_id,
-            "image": self._image_row(settled.image) if settled.image else None,
-            "label": settled.label,
-            "prediction": settled.prediction,
-            "trace": settled.trace,
-        }
 
-    def _image_row(self, image: ImageRecord) -> dict[str, Any]:
-        embedding_D = image.embedding_D
-        row = {name: getattr(image, name) for name in image.__slots__ if name != "embedding_D"}
-        return row | {
-            "embedding": None if embedding_D is None else _vector_text(embedding_D),
-            "embedding_model_id": None if embedding_D is None else self._versions.gate_version_id,
-        }
+def _row(n: int, settled: Settled, versions: Versions) -> dict[str, Any]:
+    return {
+        "n": n,
+        "job_id": settled.job_id,
+        "state": settled.state,
+        "outcome": settled.outcome,
+        "reason": settled.reason,
+        "detail": settled.detail,
+        "reused": settled.reused,
+        "retry_in_s": settled.retry_in_s,
+        "image_id": settled.image_id,
+        "prediction_id": settled.prediction_id,
+        "image": _image_row(settled.image, versions) if settled.image else None,
+        "label": settled.label,
+        "prediction": settled.prediction,
+        "trace": settled.trace,
+    }
+
+
+def _image_row(image: ImageRecord, versions: Versions) -> dict[str, Any]:
+    embedding_D = image.embedding_D
+    row = {name: getattr(image, name) for name in image.__slots__ if name != "embedding_D"}
+    return row | {
+        "embedding": None if embedding_D is None else _vector_text(embedding_D),
+        "embedding_model_id": None if embedding_D is None else versions.gate_version_id,
+    }
 
 
 def _vector_text(vector_D: NDArray[np.float32]) -> str:

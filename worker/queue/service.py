@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,10 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from schema import queries
 from schema.messages import LocateRequest
 from worker.errors import MessageError
-from worker.outcome import Job, Settled
 from worker.queue.patience import PatientTransactions, first_line
 from worker.queue.presence import is_gone
 from worker.queue.recorder import Recorder
+from worker.serving import Serving, ServingClosed, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +25,18 @@ class Service:
     def __init__(
         self,
         transactions: PatientTransactions,
-        settle: Callable[[Job], Settled],
+        serving: Serving,
         recorder: Recorder,
         *,
         lease_s: float,
+        watcher: Watcher | None = None,
     ) -> None:
+        """`watcher`: exchanges what serves when something else is promoted; None: the model stays."""
         self.worker = recorder.worker
         self._transactions = transactions
-        self._settle = settle
+        self._serving = serving
         self._recorder = recorder
+        self._watcher = watcher
         self._lease_s = lease_s
         self._messages = 0
         self._jobs: set[str] = set()
@@ -43,9 +45,11 @@ class Service:
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Frees what dead processes of this machine held, and begins to keep its own leases alive."""
+        """Frees what dead processes of this machine held, keeps its own leases alive, and watches promotions."""
         self._transactions.run(_free_jobs_of_gone_workers)
         self._heartbeat.start()
+        if self._watcher is not None:
+            self._watcher.start()
 
     def handle(self, fields: dict[str, Any]) -> None:
         """Works on one message; returns when its outcome is committed, or when there is nothing to do.
@@ -67,7 +71,11 @@ class Service:
             with self._changed:
                 self._jobs.add(job_id)
             try:
-                self._recorder.save(self._settle(job))
+                # One lease for the whole line: the look-up, the model and the stored row are of one version.
+                with self._serving.lease() as line:
+                    line.save(line.settle(job))
+            except ServingClosed:
+                log.info("job %s waited for a model when the worker stopped; it goes back", job_id)
             finally:
                 with self._changed:
                     self._jobs.discard(job_id)
@@ -85,6 +93,9 @@ class Service:
         """Gives back what was started and not finished, and stops. Call it after the consumer has stopped."""
         self._stopping.set()
         self._transactions.give_up()
+        if self._watcher is not None:
+            self._watcher.stop()
+        self._serving.stop()
         self._recorder.close()
         if self._heartbeat.is_alive():
             self._heartbeat.join()

@@ -62,10 +62,97 @@ def upgrade() -> None:
             "card", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
         ),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column(
+            "base",
+            sa.Text(),
+            nullable=True,
+            comment="The GLOBETAG_MODEL that it may be promoted for; NULL = not registered",
+        ),
+        sa.Column(
+            "folder", sa.Text(), nullable=True, comment="Where its weights lie, for those that were trained here"
+        ),
+        sa.Column(
+            "files",
+            postgresql.JSONB(astext_type=sa.Text()),
+            nullable=True,
+            comment="{file name: SHA-256 of the file} as it was registered",
+        ),
+        sa.Column(
+            "metrics",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+            comment="As it was judged",
+        ),
+        sa.Column("parent_id", sa.BigInteger(), nullable=True, comment="The version that its training began from"),
+        sa.Column("training_run_id", sa.BigInteger(), nullable=True, comment="The run that made it"),
+        sa.Column("curation_id", sa.BigInteger(), nullable=True, comment="What it has learnt from"),
+        sa.CheckConstraint(
+            "num_nulls(base, folder, files) IN (0, 3)", name=op.f("ck_model_version_registered_whole")
+        ),
+        sa.ForeignKeyConstraint(["parent_id"], ["model_version.id"], name=op.f("fk_model_version_parent_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model_version")),
         sa.UniqueConstraint("kind", "name", "version", name=op.f("uq_model_version_kind_name_version")),
-        comment="Every model that has ever answered here.",
+        comment="Every model that has ever answered here or was registered to.",
     )
+    op.create_table(
+        "promotion",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False, comment="The GLOBETAG_MODEL whose workers it counts for"),
+        sa.Column(
+            "model_version_id", sa.BigInteger(), nullable=True, comment="What serves; NULL = the base itself"
+        ),
+        sa.Column(
+            "previous_id", sa.BigInteger(), nullable=True, comment="What served before; NULL = the base itself"
+        ),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False, comment="Who did it: a person, or the trainer"),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column(
+            "evidence",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+            comment="What it rests upon",
+        ),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.CheckConstraint("action IN ('promote', 'rollback')", name=op.f("ck_promotion_action")),
+        sa.CheckConstraint(
+            "action = 'rollback' OR model_version_id IS NOT NULL", name=op.f("ck_promotion_promotes_something")
+        ),
+        sa.ForeignKeyConstraint(
+            ["model_version_id"], ["model_version.id"], name=op.f("fk_promotion_model_version_id")
+        ),
+        sa.ForeignKeyConstraint(["previous_id"], ["model_version.id"], name=op.f("fk_promotion_previous_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_promotion")),
+        comment="What serves, since when and why: the newest row of each base counts. Append-only.",
+    )
+    op.create_index("ix_promotion_base", "promotion", ["base", "id"], unique=False)
+    op.execute("""
+        CREATE FUNCTION promotion_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'promotions are only added: % is refused; promote or roll back instead', TG_OP
+                USING ERRCODE = 'restrict_violation';
+        END $$
+    """)
+    op.execute("""
+        CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON promotion
+        FOR EACH STATEMENT EXECUTE FUNCTION promotion_is_append_only()
+    """)
+    op.create_table(
+        "promotion_failure",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("promotion_id", sa.BigInteger(), nullable=False),
+        sa.Column("worker", sa.Text(), nullable=False, comment="It goes on with the version that it had"),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["promotion_id"], ["promotion.id"], name=op.f("fk_promotion_failure_promotion_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_promotion_failure")),
+        comment="Promoted models that a running worker could not load.",
+    )
+    op.create_index("ix_promotion_failure_promotion_id", "promotion_failure", ["promotion_id"], unique=False)
     op.create_table(
         "calibration",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -122,14 +209,47 @@ def upgrade() -> None:
     op.create_table(
         "training_run",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("asked_by", sa.Text(), nullable=False, comment="schedule or person"),
+        sa.Column(
+            "message_id",
+            sa.Text(),
+            nullable=True,
+            comment="Of the message that asked; a second delivery finds its run",
+        ),
+        sa.Column("base", sa.Text(), nullable=False, comment="The value of GLOBETAG_MODEL that it trains for"),
         sa.Column("recipe", sa.Text(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("model_version_id", sa.BigInteger(), nullable=True, comment="What the run produced"),
+        sa.Column(
+            "collection",
+            sa.Text(),
+            nullable=True,
+            comment="The one collection whose labels are learnt from; NULL = all",
+        ),
+        sa.Column("state", sa.Text(), server_default=sa.text("'queued'"), nullable=False),
+        sa.Column("outcome", sa.Text(), nullable=True, comment="For done runs: promoted, refused or skipped"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Why it failed"),
+        sa.Column(
+            "detail", sa.Text(), nullable=True, comment="In words: what was wrong, or why it ended as it did"
+        ),
         sa.Column(
             "settings",
             postgresql.JSONB(astext_type=sa.Text()),
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
+        ),
+        sa.Column("curation_id", sa.BigInteger(), nullable=True, comment="What it learnt from"),
+        sa.Column(
+            "base_version_id",
+            sa.BigInteger(),
+            nullable=True,
+            comment="The served version that it started from; NULL = the base itself",
+        ),
+        sa.Column("model_version_id", sa.BigInteger(), nullable=True, comment="What the run produced"),
+        sa.Column(
+            "progress",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+            comment="{stage, step, steps, figures}: where it stands, and the newest figures",
         ),
         sa.Column(
             "metrics",
@@ -137,13 +257,59 @@ def upgrade() -> None:
             server_default=sa.text("'{}'::jsonb"),
             nullable=False,
         ),
+        sa.Column("worker", sa.Text(), nullable=True, comment="The process that runs it, or did last"),
+        sa.Column(
+            "losses",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="Times its process died with it",
+        ),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column(
+            "heartbeat_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When its process was last heard of",
+        ),
+        sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'done', 'failed', 'cancelled')", name=op.f("ck_training_run_state")
+        ),
+        sa.CheckConstraint("outcome IN ('promoted', 'refused', 'skipped')", name=op.f("ck_training_run_outcome")),
+        sa.CheckConstraint(
+            "reason IN ('wrong_setup', 'too_little', 'out_of_memory', 'disk_full', 'worker_lost', 'entropy_collapse', 'reward_hacking', 'no_variance', 'reward_failed', 'model_unusable', 'internal_error')",
+            name=op.f("ck_training_run_reason"),
+        ),
+        sa.CheckConstraint("asked_by IN ('schedule', 'person')", name=op.f("ck_training_run_asked_by")),
+        sa.CheckConstraint(
+            "(state = 'done') = (outcome IS NOT NULL)", name=op.f("ck_training_run_done_has_outcome")
+        ),
+        sa.CheckConstraint(
+            "(state = 'failed') = (reason IS NOT NULL)", name=op.f("ck_training_run_failure_has_reason")
+        ),
+        sa.CheckConstraint(
+            "(state IN ('done', 'failed', 'cancelled')) = (finished_at IS NOT NULL)",
+            name=op.f("ck_training_run_final_is_finished"),
+        ),
+        sa.CheckConstraint(
+            "outcome <> 'promoted' OR model_version_id IS NOT NULL",
+            name=op.f("ck_training_run_promoted_has_model"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["base_version_id"], ["model_version.id"], name=op.f("fk_training_run_base_version_id")
+        ),
         sa.ForeignKeyConstraint(
             ["model_version_id"], ["model_version.id"], name=op.f("fk_training_run_model_version_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_training_run")),
-        comment="Runs of the trainer, with their settings and metrics.",
+        sa.UniqueConstraint("message_id", name=op.f("uq_training_run_message_id")),
+        comment="Runs of the trainer, with their settings and metrics. At most one is queued or running.",
+    )
+    op.execute(
+        "CREATE UNIQUE INDEX uq_training_run_open ON training_run ((true)) WHERE state IN ('queued', 'running')"
     )
     op.create_table(
         "label",
@@ -440,6 +606,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("hash", name=op.f("uq_curation_hash")),
         comment="Manifests of training data: what was learnt from and what was held out. Immutable.",
     )
+    for column, table in (("training_run_id", "training_run"), ("curation_id", "curation")):
+        op.create_foreign_key(op.f(f"fk_model_version_{column}"), "model_version", table, [column], ["id"])
+    op.create_foreign_key(op.f("fk_training_run_curation_id"), "training_run", "curation", ["curation_id"], ["id"])
     op.create_table(
         "curation_member",
         sa.Column("curation_id", sa.BigInteger(), nullable=False),

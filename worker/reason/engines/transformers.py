@@ -7,7 +7,6 @@ own settings and its own random stream, so an answer does not depend on its neig
 of floating-point sums.
 """
 
-import hashlib
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -140,8 +139,9 @@ class TransformersEngine:
         self.identity = ModelIdentity(
             kind="lvlm",
             name=checkpoint.name,
-            version=hashlib.sha256(f"{checkpoint.fingerprint()} {dtype} {max_pixels}".encode()).hexdigest()[:16],
+            version=checkpoint.version,
             untrained=checkpoint.untrained,
+            loaded_as=f"{dtype}, up to {max_pixels} px",
         )
         self._batcher: Batcher[Row, Completion] = Batcher(
             self._answer,
