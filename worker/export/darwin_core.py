@@ -20,7 +20,7 @@ from typing import TextIO
 from worker.export.remarks import remarks
 from worker.export.rows import ExportRow
 
-_DANGEROUS = r"(?:[\s']*[=+\-@＝＋－＠]|'*[\t\r\n])"
+_DANGEROUS = r"(?:[\s']*[=+\-@＝＋－＠]|[ ']*[\t\r\n])"
 _NEEDS_GUARD = re.compile(_DANGEROUS)
 GUARDED = re.compile("'" + _DANGEROUS)
 """Matches a cell that carries one apostrophe more than the text had."""
