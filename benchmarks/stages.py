@@ -32,7 +32,7 @@ from worker.reason.engines.transformers import load_engine
 
 CONDITIONS = ("none", "reasoning", "location", "both")
 _PAIRS = (("location", "reasoning"), ("both", "location"), ("both", "none"))
-_LEARNING_RATE = 3e-4
+_LEARNING_RATE = 8e-4
 
 
 @dataclass(frozen=True, slots=True)
