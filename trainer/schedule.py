@@ -13,11 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
-from celery.app.trace import setup_worker_optimizations
 from celery.beat import EmbeddedService, Scheduler
 from celery.exceptions import Reject
 from celery.schedules import crontab
-from celery.worker import state as celery_state
 from kombu import Exchange, Queue
 from sqlalchemy import Engine as SqlEngine
 
@@ -26,8 +24,9 @@ from schema.messages import TRAIN_QUEUE, TRAIN_TASK, TrainRequest
 from schema.reasons import RunState
 from trainer.runs import Asked, Busy, Run, RunInterrupted, take
 from worker.errors import MessageError, SetupError
-from worker.queue.app import make_app
-from worker.queue.broker import dead_queue, uses_pgmq, work_queue
+from worker.queue.app import dead_letter, make_app
+from worker.queue.broker import uses_pgmq, work_queue
+from worker.queue.consumer import Consumer
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -138,7 +137,7 @@ def make_training_app(
             handle(self.request.id, fields)
         except MessageError as error:
             log.error("message refused: %s", error)
-            _dead_letter(app, settings, args, fields, error)
+            dead_letter(app, settings, TRAIN_QUEUE, TRAIN_TASK, args, fields, error)
             raise Reject(str(error), requeue=False) from error
         except RunInterrupted as interrupted:
             raise Reject(str(interrupted), requeue=True) from interrupted
@@ -161,19 +160,19 @@ class TrainingWorker:
         self._app = app
         self._service = service
         self._beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler) if beat else None
-        self._controller: Any = None
-        self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
-        self._ready = threading.Event()
-        self.failure: BaseException | None = None
+        self._consumer = Consumer(app, name="training", queue=TRAIN_QUEUE)
+
+    @property
+    def failure(self) -> BaseException | None:
         """What ended the consumer, if it ended by itself."""
+        return self._consumer.failure
 
     def start(self, *, look: bool = True) -> None:
         """Returns when messages are consumed. `look`: looks for new labels, and for a run to go on with, at once.
 
         Raises `SetupError` where the consumer cannot start.
         """
-        self._thread.start()
-        self._ready.wait()
+        self._consumer.start()
         if self.failure is not None:
             raise SetupError(f"the training worker could not start: {self.failure}") from self.failure
         if look:
@@ -188,42 +187,13 @@ class TrainingWorker:
         """
         if self._beat is not None and self._beat.is_alive():
             self._beat.stop()
-        consumer = self._controller.consumer if self._controller is not None else None
-        if consumer is not None and self.failure is None:
-            consumer.call_soon(consumer.cancel_task_queue, TRAIN_QUEUE)
+        self._consumer.stop_taking()
         self._service.stopping.set()
         while not self._service.wait_until_idle(_TICK_S):
             if at_once is not None and at_once.is_set():
                 return False
-        celery_state.should_stop = 0
-        self._thread.join()
-        celery_state.should_stop = None
+        self._consumer.end()
         return True
-
-    def _on_ready(self, _: Any) -> None:
-        hub = self._controller.hub
-        if hub is not None:  # RabbitMQ: its loop may sleep ten seconds before it sees that it is to stop
-            hub.call_repeatedly(_TICK_S, lambda: None)
-        self._ready.set()
-
-    def _consume(self) -> None:
-        try:
-            setup_worker_optimizations(self._app, "training")
-            self._controller = self._app.WorkController(
-                app=self._app,
-                pool_cls="threads",
-                ready_callback=self._on_ready,
-                without_gossip=True,
-                without_mingle=True,
-                without_heartbeat=True,
-                quiet=True,
-            )
-            self._controller.start()
-        except BaseException as error:
-            self.failure = error
-            log.debug("the consumer ended", exc_info=True)
-        finally:
-            self._ready.set()
 
 
 def _beat_schedule(every: str) -> dict[str, Any]:
@@ -232,20 +202,3 @@ def _beat_schedule(every: str) -> dict[str, Any]:
         return {}
     when = crontab(**_WORDS[every]) if every in _WORDS else float(every)
     return {"look": {"task": TRAIN_TASK, "schedule": when, "options": {"queue": TRAIN_QUEUE}}}
-
-
-def _dead_letter(
-    app: Celery, settings: Settings, args: tuple[Any, ...], fields: dict[str, Any], error: MessageError
-) -> None:
-    """Keeps a refused message. RabbitMQ does it by itself; pgmq knows no dead-letter exchange."""
-    if not uses_pgmq(settings):
-        return
-    dead = dead_queue(TRAIN_QUEUE, settings)
-    with app.producer_pool.acquire(block=True) as producer:
-        producer.publish(
-            {"task": TRAIN_TASK, "args": list(args), "kwargs": fields, "error": str(error)},
-            serializer="json",
-            routing_key=dead.routing_key,
-            exchange="",
-            declare=[dead],
-        )

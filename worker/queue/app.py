@@ -59,7 +59,7 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
             handle(fields)
         except MessageError as error:
             log.error("message refused: %s", error)
-            _dead_letter(app, settings, args, fields, error)
+            dead_letter(app, settings, LOCATE_QUEUE, LOCATE_TASK, args, fields, error)
             raise Reject(str(error), requeue=False) from error
         except Exception as error:
             log.exception("the outcome could not be stored; the message goes back to the broker")
@@ -76,16 +76,22 @@ def declare_queues(app: Celery, settings: Settings) -> None:
             queue.bind(connection.default_channel).declare()
 
 
-def _dead_letter(
-    app: Celery, settings: Settings, args: tuple[Any, ...], fields: dict[str, Any], error: MessageError
+def dead_letter(
+    app: Celery,
+    settings: Settings,
+    queue: str,
+    task: str,
+    args: tuple[Any, ...],
+    fields: dict[str, Any],
+    error: MessageError,
 ) -> None:
     """Keeps a refused message. RabbitMQ does it by itself; pgmq knows no dead-letter exchange."""
     if not uses_pgmq(settings):
         return
-    dead = dead_queue(LOCATE_QUEUE, settings)
+    dead = dead_queue(queue, settings)
     with app.producer_pool.acquire(block=True) as producer:
         producer.publish(
-            {"task": LOCATE_TASK, "args": list(args), "kwargs": fields, "error": str(error)},
+            {"task": task, "args": list(args), "kwargs": fields, "error": str(error)},
             serializer="json",
             routing_key=dead.routing_key,
             exchange="",
