@@ -1,4 +1,9 @@
 """A small closed world with known truth, and the models that live in it. Import what you need from its modules.
 
-Nothing is imported here: `atlas.model` needs torch, and most of what stands beside it does not.
+Nothing heavy is imported here: `atlas.model` needs torch, and most of what stands beside it does not.
 """
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""The trained small models that come with the repository: folders `vlm-best`, `vlm-start` and `clip`."""

@@ -25,13 +25,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from atlas import WEIGHTS
 from atlas.lessons import Lessons, Words, teachers_words, truthful_words
 from atlas.model import CARD_NAME
 from atlas.world import World, load_world
 from trainer.recipe import load_recipe
 from worker.errors import SetupError
 
-WEIGHTS = Path(__file__).parent / "weights"
 START_STEPS = 1000
 BEST_STEPS = 4500
 CLIP_STEPS = 1200

@@ -16,10 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from atlas import WEIGHTS
 from atlas.exam import BATCH, Mark, examine_once
 from atlas.render import render
 from atlas.scenes import scene
-from atlas.train import WEIGHTS
 from atlas.world import World, load_world
 from benchmarks import harness
 

@@ -26,9 +26,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from atlas import WEIGHTS
 from atlas.exam import BATCH, Mark, Paper, examine, mark, of_placeable, set_paper
 from atlas.questions import AtlasQuestions, read_cues
-from atlas.train import WEIGHTS
 from atlas.world import load_world
 from benchmarks import harness
 from trainer.grpo_recipe import GrpoRecipe, load_grpo_recipe

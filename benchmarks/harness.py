@@ -11,7 +11,7 @@ from pathlib import Path
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """A parser that knows `--quick`; a benchmark may add options of its own."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions: ends within 50 s on 2 cores")
+    parser.add_argument("--quick", action="store_true", help="shorter: seconds, or minutes where it trains")
     return parser
 
 

@@ -22,6 +22,9 @@ new minus serving, with its 95 % interval; `worse_points`: the same of the spoil
 its run's number, which depends on how often the beat has looked before; so figures differ a little from time to
 time. `--quick` takes fewer steps and scenes and ends within ten minutes on two idle cores.
 
+So short a training wins narrowly, and the verdict may refuse it as chance: `promoted` is 0 then, and `rolled_back`
+is not measured. The reasons stand on standard error.
+
 Long because the stages are one story, and what they wait for and count is told beside them.
 """
 
@@ -46,6 +49,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy import Row, func, select
 
+from atlas import WEIGHTS
 from atlas.archive import write_split
 from atlas.exam import MAX_TOKENS, Paper, set_paper
 from atlas.questions import columns_of, read_cues
@@ -78,8 +82,6 @@ from worker.settings import Settings, load
 T = TypeVar("T")
 
 _ROOT = Path(__file__).parents[1]
-_WEIGHTS = _ROOT / "atlas" / "weights"
-"""Not from `atlas.train`: that loads torch, before this process has said how many threads torch may take."""
 _SPLIT = "train"
 _LABELLED = 30_000_000
 """The first scene that is labelled here; nothing else uses this one and the next two million."""
@@ -120,7 +122,7 @@ class Size:
 
 
 FULL = Size(steps=120, scenes=600, judge_every_steps=50)
-QUICK = Size(steps=70, scenes=400, judge_every_steps=None)
+QUICK = Size(steps=100, scenes=500, judge_every_steps=None)
 
 
 def main() -> None:
@@ -361,6 +363,9 @@ class Loop:
         say(f"run {run_id}: labels {found.get('labels')}, questions {found.get('questions')}")
         for check in (found.get("verdict") or {}).get("checks", ()):
             say(f"  {check['name']}: {_WORDS[check['passed']]}: {check['sentence']}")
+        for name, figure in (found.get("figures") or {}).items():
+            if name.startswith("within_"):
+                say(f"  {name}: {points(figure['new'])} against {points(figure['serving'])}, {interval(figure)}")
         return row
 
     def _wait(
@@ -520,6 +525,16 @@ def where(progress: Mapping[str, Any]) -> str:
     return f"{stage}, step {step}"
 
 
+def points(share: float | None) -> str:
+    """A share in points, one decimal; a dash for none."""
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def interval(figure: Mapping[str, float | None]) -> str:
+    """Difference and interval of one of `training_run.metrics.figures`, in points."""
+    return f"{points(figure['difference'])} ({points(figure['low'])} to {points(figure['high'])})"
+
+
 def say(text: str) -> None:
     """A line about the progress."""
     print(f"{time.monotonic() - _began_s:6.0f} s  {text}", file=sys.stderr, flush=True)
@@ -555,8 +570,8 @@ def _environment(home: Path, size: Size) -> dict[str, str]:
         (home / f"{name}.yaml").write_text(json.dumps(made.model_dump(mode="json")))  # JSON is YAML
     return {
         "GLOBETAG_HOME": str(home),
-        "GLOBETAG_MODEL": str(_WEIGHTS / "vlm-start"),
-        "GLOBETAG_CLIP": str(_WEIGHTS / "clip"),
+        "GLOBETAG_MODEL": str(WEIGHTS / "vlm-start"),
+        "GLOBETAG_CLIP": str(WEIGHTS / "clip"),
         "GLOBETAG_DEVICE": "cpu",
         "GLOBETAG_MAX_TOKENS": str(MAX_TOKENS),
         "GLOBETAG_MODEL_BATCH": "16",

@@ -19,9 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from atlas import WEIGHTS
 from atlas.exam import BATCH, Mark, Paper, examine, mark, set_paper
 from atlas.lessons import Lessons, clue_words, place_words
-from atlas.train import WEIGHTS
 from atlas.world import World, load_world
 from benchmarks import harness
 from trainer.judge.columns import Columns

@@ -204,6 +204,8 @@ def _not_more(
     unknown: str,
     words: Callable[[float], str],
 ) -> Check:
+    if new is None and old is not None:
+        return Check(name, None, "the new model gave no answer by which this could be judged")
     if new is None or old is None:
         return Check(name, None, unknown)
     told = f"{words(new)} against {words(old)}"

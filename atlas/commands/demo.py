@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from atlas import WEIGHTS
 from atlas.exam import MAX_TOKENS
 from atlas.verdict import Judgement, Verdict, judge
 from atlas.verdict_page import OddFile, write_page
@@ -22,8 +23,6 @@ from worker.intake.uri import file_uri
 from worker.place.gazetteer import Gazetteer
 from worker.settings import Settings, load
 
-WEIGHTS = Path(__file__).parents[1] / "weights"
-"""The trained tiny models that come with the repository: folders `vlm-best` and `clip`."""
 COLLECTION = "demo"
 SCENES = 48
 GPS_SHARE = 0.25

@@ -9,11 +9,11 @@ import json
 import pytest
 from safetensors import safe_open
 
+from atlas import WEIGHTS
 from atlas.exam import BATCH, examine_once
 from atlas.language import true_text
 from atlas.render import render
 from atlas.scenes import scene
-from atlas.train import WEIGHTS
 from atlas.world import load_world
 from worker.gate.clip import load_gate
 from worker.reason.engines.transformers import load_engine

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file
 from trl import GRPOTrainer
 
+from atlas import WEIGHTS
 from atlas.questions import AtlasQuestions, read_cues
-from atlas.train import WEIGHTS
 from atlas.world import load_world
 from tests.training.conftest import ASK, COUNTRIES, draw, example
 from trainer.alarms import RunStopped

@@ -6,7 +6,7 @@ import struct
 import pytest
 from rich.console import Console
 
-from atlas.train import WEIGHTS
+from atlas import WEIGHTS
 from trainer.estimate import estimate, size_of, table
 from trainer.grpo_recipe import load_grpo_recipe
 from worker.errors import SetupError

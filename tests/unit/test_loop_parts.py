@@ -5,7 +5,7 @@ import pytest
 from atlas.archive import write_split
 from atlas.scenes import scene
 from atlas.world import load_world
-from benchmarks.loop import scene_number, turns, where
+from benchmarks.loop import interval, points, scene_number, turns, where
 from worker.intake.uri import file_uri
 
 
@@ -36,3 +36,9 @@ def test_where_a_run_stands_is_told_every_ten_steps():
     assert where({"stage": "training"}) == "training"
     assert where({"stage": "training", "step": 9}) == where({"stage": "training", "step": 1})
     assert where({"stage": "training", "step": 10}) == "training, step 10"
+
+
+def test_figures_are_told_in_points_and_what_is_not_known_as_a_dash():
+    assert points(0.4301) == "43.0"
+    assert interval({"difference": -0.05, "low": -0.1, "high": 0.012}) == "-5.0 (-10.0 to 1.2)"
+    assert interval({"difference": 0.05, "low": None, "high": None}) == "5.0 (- to -)"
