@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainer import recipe_file
 from trainer.alarms import Limits
@@ -18,7 +18,6 @@ from trainer.grpo_rewards import Rewards
 from trainer.recipe import Lora
 from trainer.rewards.visual import CueReader
 from trainer.rewards.weights import RewardSet
-from worker.errors import SetupError
 
 GRPO_RECIPES = Path(__file__).parent / "recipes" / "grpo"
 ACCELERATE = Path(__file__).parent / "recipes" / "accelerate"
@@ -207,7 +206,7 @@ class GrpoRecipe(_Frozen):
         for key, value in changes.items():
             old = content.get(key)
             content[key] = {**old, **value} if isinstance(old, dict) and isinstance(value, dict) else value
-        return _checked(content, f"a change to recipe {self.name}")
+        return recipe_file.checked(GrpoRecipe, content, f"a change to recipe {self.name}")
 
     def reward_set(self, cue_reader: CueReader | None) -> RewardSet:
         """The rewards that have a weight, as TRL's only reward function.
@@ -223,16 +222,9 @@ def load_grpo_recipe(name: str) -> GrpoRecipe:
     Raises `SetupError` with one line that names the file and all faults, with the values that are allowed.
     """
     content, path = recipe_file.read(name, GRPO_RECIPES)
-    return _checked(content, str(path))
+    return recipe_file.checked(GrpoRecipe, content, str(path))
 
 
 def grpo_names() -> list[str]:
     """Names of the recipes that come along."""
     return recipe_file.names(GRPO_RECIPES)
-
-
-def _checked(content: dict[str, Any], where: str) -> GrpoRecipe:
-    try:
-        return GrpoRecipe.model_validate(content)
-    except ValidationError as error:
-        raise SetupError(f"{where}: {recipe_file.faults(error)}") from error

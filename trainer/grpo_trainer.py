@@ -8,6 +8,7 @@ from peft import PeftModel
 from trl import GRPOConfig, GRPOTrainer
 
 from trainer.grpo_recipe import GrpoRecipe
+from trainer.training_arguments import common_arguments
 
 
 def training_dtype(recipe: GrpoRecipe) -> torch.dtype:
@@ -17,37 +18,15 @@ def training_dtype(recipe: GrpoRecipe) -> torch.dtype:
     return torch.bfloat16 if frozen and recipe.precision == "bfloat16" else torch.float32
 
 
-def _in_bfloat16(recipe: GrpoRecipe, device: torch.device) -> bool:
-    if recipe.precision == "auto":
-        return device.type != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
-    return recipe.precision == "bfloat16"
-
-
 def trl_arguments(recipe: GrpoRecipe, folder: Path, seed: int, device: torch.device) -> GRPOConfig:
     """The recipe in TRL's words. `folder` is where checkpoints go."""
     rollout = recipe.rollout
     served = {"vllm_server_base_url": rollout.server_url} if rollout.server_url is not None else {}
     return GRPOConfig(
-        output_dir=str(folder),
-        seed=seed,
-        data_seed=seed,
-        use_cpu=device.type == "cpu",
-        bf16=_in_bfloat16(recipe, device),
-        num_train_epochs=recipe.epochs or 1,
-        max_steps=recipe.steps or -1,
-        per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        **common_arguments(recipe, folder, seed, device),
         steps_per_generation=recipe.steps_per_generation,
         num_generations=recipe.group_size,
         num_iterations=recipe.iterations,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
-        warmup_steps=recipe.warmup_ratio,
-        weight_decay=recipe.weight_decay,
-        adam_beta1=recipe.adam_beta1,
-        adam_beta2=recipe.adam_beta2,
-        max_grad_norm=recipe.max_grad_norm,
-        gradient_checkpointing=recipe.gradient_checkpointing,
         loss_type=recipe.loss,
         scale_rewards=recipe.scale_rewards,
         beta=recipe.beta,
@@ -65,17 +44,7 @@ def trl_arguments(recipe: GrpoRecipe, folder: Path, seed: int, device: torch.dev
         vllm_tensor_parallel_size=rollout.tensor_parallel,
         vllm_max_model_length=rollout.max_model_length,
         **served,
-        save_strategy="no" if recipe.save_every_steps is None else "steps",
-        save_steps=recipe.save_every_steps or 500,
-        save_total_limit=recipe.keep_checkpoints,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
         log_multimodal=False,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=device.type != "cpu",
-        remove_unused_columns=False,
     )
 
 

@@ -9,10 +9,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainer import recipe_file
-from worker.errors import SetupError
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -89,7 +88,7 @@ class Recipe(_Frozen):
 
     def but(self, **changes: Any) -> "Recipe":
         """A recipe with some figures changed, checked as a file's would be. Raises `SetupError`."""
-        return _checked({**self.model_dump(), **changes}, f"a change to recipe {self.name}")
+        return recipe_file.checked(Recipe, {**self.model_dump(), **changes}, f"a change to recipe {self.name}")
 
 
 def load_recipe(name: str) -> Recipe:
@@ -98,16 +97,9 @@ def load_recipe(name: str) -> Recipe:
     Raises `SetupError` with one line that names the file and the key at fault.
     """
     content, path = recipe_file.read(name, RECIPES)
-    return _checked(content, str(path))
+    return recipe_file.checked(Recipe, content, str(path))
 
 
 def names() -> list[str]:
     """Names of the recipes that come along."""
     return recipe_file.names(RECIPES)
-
-
-def _checked(content: dict[str, Any], where: str) -> Recipe:
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise SetupError(f"{where}: {recipe_file.faults(error)}") from error

@@ -1,12 +1,14 @@
 """Reads a recipe's YAML and says what is wrong with it: shared by all kinds of recipes."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from worker.errors import SetupError
+
+T = TypeVar("T", bound=BaseModel)
 
 
 def read(name: str, folder: Path) -> tuple[dict[str, Any], Path]:
@@ -36,9 +38,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def faults(error: ValidationError) -> str:
-    """All faults of a recipe in one line; keys with dots between the levels."""
-    return "; ".join(_fault(one["loc"], one["type"], one["msg"]) for one in error.errors())
+def checked(kind: type[T], content: dict[str, Any], where: str) -> T:
+    """The recipe of this content. Raises `SetupError` with all faults at once, keys with dots between levels."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        faults = "; ".join(_fault(one["loc"], one["type"], one["msg"]) for one in error.errors())
+        raise SetupError(f"{where}: {faults}") from error
 
 
 def _fault(location: tuple[int | str, ...], kind: str, message: str) -> str:

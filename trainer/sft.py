@@ -41,6 +41,7 @@ from trainer.merge import (
 )
 from trainer.muon import muon_for
 from trainer.recipe import Lora, Recipe
+from trainer.training_arguments import common_arguments
 from worker.errors import SetupError
 from worker.reason.engines.transformers import no_progress_bar
 from worker.reason.prompt import PROMPT_HASH
@@ -130,12 +131,6 @@ def _one_device(name: str | None) -> torch.device:
     return device
 
 
-def _in_bfloat16(recipe: Recipe, device: torch.device) -> bool:
-    if recipe.precision == "auto":
-        return device.type != "cpu" or bool(torch.cpu._is_avx512_bf16_supported())
-    return recipe.precision == "bfloat16"
-
-
 def _training_dtype(recipe: Recipe) -> torch.dtype:
     """Weights that are updated are kept in float32: an update of 1e-5 is lost in a bfloat16 weight. A frozen base
     may be 16 bits wide, since PEFT keeps the adapters in float32."""
@@ -155,34 +150,8 @@ def _trainer(
     if recipe.freeze_vision:
         freeze_vision(model)
     arguments = SFTConfig(
-        output_dir=str(folder),
-        seed=seed,
-        data_seed=seed,
-        use_cpu=device.type == "cpu",
-        bf16=_in_bfloat16(recipe, device),
-        num_train_epochs=recipe.epochs or 1,
-        max_steps=recipe.steps or -1,
-        per_device_train_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
-        warmup_steps=recipe.warmup_ratio,
-        weight_decay=recipe.weight_decay,
-        adam_beta1=recipe.adam_beta1,
-        adam_beta2=recipe.adam_beta2,
-        max_grad_norm=recipe.max_grad_norm,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        save_strategy="no" if recipe.save_every_steps is None else "steps",
-        save_steps=recipe.save_every_steps or 500,
-        save_total_limit=recipe.keep_checkpoints,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-        dataloader_pin_memory=device.type != "cpu",
+        **common_arguments(recipe, folder, seed, device),
         max_length=None,  # rows were counted; nothing is cut
-        remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
     with no_progress_bar():
