@@ -1,4 +1,7 @@
-"""The registry on a real database: one row for each model, promotions one after the other, and the commands."""
+"""The registry on a real database: one row for each model, promotions one after the other, and the commands.
+
+Long because registering, promoting and rolling back are told of the same few models.
+"""
 
 import json
 import threading

@@ -1,6 +1,7 @@
 """Reinforcement learning for real on the tiny model: it learns from rewards alone, and survives being killed.
 
-Run as a program, this file is the process that a test kills.
+Run as a program, this file is the process that a test kills. Long because all of it shares that program and the
+small model that only guesses.
 """
 
 import json
