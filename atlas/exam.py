@@ -25,7 +25,7 @@ from worker.place.gazetteer import Gazetteer
 from worker.reason.engines import Engine, Sampling
 
 MAX_TOKENS = 128
-"""The longest text of this world has about ninety tokens."""
+"""Four times the longest text of this world."""
 BATCH = 64
 
 

@@ -1,16 +1,11 @@
 """What the small models are taught with: scenes of the Atlas as training examples, drawn when their turn comes."""
 
-import itertools
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from random import Random
-from typing import overload
 
-from PIL import Image
-
+from atlas.drawn import Drawn, picture_of
 from atlas.language import by_telling, text_of, true_text
-from atlas.render import render
-from atlas.scenes import Scene, scene
+from atlas.scenes import Scene
 from atlas.teachers import TEACHERS, teacher_text
 from atlas.world import World
 from trainer.examples import Example
@@ -21,37 +16,24 @@ from worker.reason.prompt import build_prompt
 Words = Callable[[World, Scene], str]
 
 _CLUE_CUES = 3
-_SIDES_PX = (112, 112, 168, 224)
-"""Scenes are drawn at several sizes, since what a processor makes of a large picture is a little softer."""
 
 
-class Lessons(Sequence[Example]):
-    """`count` scenes of a split from number `start` on, with what `words` says of each. Costs no memory."""
+class Lessons(Drawn[Example]):
+    """Scenes with what `words` says of each."""
 
     def __init__(
         self, world: World, split: str, count: int, words: Words, *, start: int = 0, placeable: bool = False
     ) -> None:
-        """`placeable`: only scenes in which something tells the place; the others are passed over."""
-        self._world = world
-        self._split = split
-        self._words = words
-        telling = (index for index in itertools.count(start) if _is_placeable(world, split, index))
-        self._indexes = tuple(itertools.islice(telling, count)) if placeable else range(start, start + count)
-        self._prompt = build_prompt()
-
-    def __len__(self) -> int:
-        return len(self._indexes)
-
-    @overload
-    def __getitem__(self, row: int) -> Example: ...
-    @overload
-    def __getitem__(self, row: slice) -> Sequence[Example]: ...
-    def __getitem__(self, row: int | slice) -> Example | Sequence[Example]:
-        if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
-        shown = scene(self._world, self._split, self._indexes[row])
-        side_px = _SIDES_PX[shown.seed % len(_SIDES_PX)]
-        return Example(shown.id, partial(_draw, shown, side_px), self._prompt, self._words(self._world, shown))
+        """As `Drawn`."""
+        prompt = build_prompt()
+        super().__init__(
+            world,
+            split,
+            count,
+            lambda shown: Example(shown.id, picture_of(shown), prompt, words(world, shown)),
+            start=start,
+            placeable=placeable,
+        )
 
 
 def teachers_words(world: World, shown: Scene) -> str:
@@ -77,11 +59,3 @@ def clue_words(world: World, shown: Scene) -> str:
 def place_words(_world: World, shown: Scene) -> str:
     """Country and city without reasons (GeoReasoner's second stage)."""
     return render_answer(Answer(country=shown.city.country, city=shown.city.name))
-
-
-def _is_placeable(world: World, split: str, index: int) -> bool:
-    return scene(world, split, index).placeable != "none"
-
-
-def _draw(shown: Scene, side_px: int) -> Image.Image:
-    return render(shown, side_px)

@@ -1,50 +1,29 @@
 """Scenes of the Atlas as questions for learning by reward, with what only this world knows of each."""
 
-import itertools
-from collections.abc import Sequence
-from functools import partial
-from typing import Any, overload
+from typing import Any
 
-from PIL import Image
-
+from atlas.drawn import Drawn, picture_of
 from atlas.language import VALUE_WORDS, stated_cues
-from atlas.render import render
-from atlas.scenes import Scene, scene
+from atlas.scenes import Scene
 from atlas.world import World
 from trainer.questions import Question
 from worker.reason.prompt import build_prompt
 
-_SIDES_PX = (112, 112, 168, 224)
-"""As in `atlas.lessons`: several sizes, since what a processor makes of a large picture is a little softer."""
 
-
-class AtlasQuestions(Sequence[Question]):
-    """`count` scenes of a split from number `start` on. Pictures are drawn when their batch is due.
-
-    Begin where the lessons of supervised tuning ended, and no question is one of them.
-    """
+class AtlasQuestions(Drawn[Question]):
+    """Scenes as questions. Begin where the lessons of supervised tuning ended, and no question is one of them."""
 
     def __init__(self, world: World, split: str, count: int, *, start: int = 0, placeable: bool = False) -> None:
-        """`placeable`: only scenes in which something tells the place; the others are passed over."""
-        self._world = world
-        self._split = split
-        telling = (index for index in itertools.count(start) if scene(world, split, index).placeable != "none")
-        self._indexes = tuple(itertools.islice(telling, count)) if placeable else range(start, start + count)
-        self._prompt = build_prompt()
-
-    def __len__(self) -> int:
-        return len(self._indexes)
-
-    @overload
-    def __getitem__(self, row: int) -> Question: ...
-    @overload
-    def __getitem__(self, row: slice) -> Sequence[Question]: ...
-    def __getitem__(self, row: int | slice) -> Question | Sequence[Question]:
-        if isinstance(row, slice):
-            return [self[one] for one in range(*row.indices(len(self)))]
-        shown = scene(self._world, self._split, self._indexes[row])
-        side_px = _SIDES_PX[shown.seed % len(_SIDES_PX)]
-        return Question(shown.id, partial(_draw, shown, side_px), self._prompt, columns_of(shown))
+        """As `Drawn`."""
+        prompt = build_prompt()
+        super().__init__(
+            world,
+            split,
+            count,
+            lambda shown: Question(shown.id, picture_of(shown), prompt, columns_of(shown)),
+            start=start,
+            placeable=placeable,
+        )
 
 
 def columns_of(shown: Scene) -> dict[str, Any]:
@@ -73,7 +52,3 @@ def columns_of(shown: Scene) -> dict[str, Any]:
 def read_cues(text: str) -> frozenset[str]:
     """The cues that a text claims to see, as "kind=value": the reader for the visual reward."""
     return frozenset(f"{kind}={value}" for kind, value in stated_cues(text))
-
-
-def _draw(shown: Scene, side_px: int) -> Image.Image:
-    return render(shown, side_px)

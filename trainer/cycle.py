@@ -26,7 +26,6 @@ from trainer.curate.labels import Side
 from trainer.curate.manifest import Parameters, Stored, load_manifest
 from trainer.examine import Answers, LoadEngine, ModelUnusable, examine, judge_both, part_of, quick_figures
 from trainer.grpo_recipe import GrpoRecipe
-from trainer.judge.compare import compare
 from trainer.judge.records import Prediction
 from trainer.questions import Question
 from trainer.rewards.base import RewardFailed
@@ -318,8 +317,7 @@ def _answers(run: Run, plan: Plan, parts: Parts, stage: str, name: str, held_out
 def _verdict(run: Run, plan: Plan, held_out: HeldOut, new: Answers, old: Answers) -> Verdict:
     run.stage("comparing")
     new_columns, old_columns = judge_both(held_out, new, old)
-    verdict = decide(new_columns, old_columns, plan.rule)
-    comparison = compare(new_columns, old_columns, replicates=plan.rule.replicates, seed=plan.rule.seed)
+    verdict, comparison = decide(new_columns, old_columns, plan.rule)
     unread = len(new.unread | old.unread)
     run.found(verdict=verdict.to_json(), figures=figures_of(comparison), rule=asdict(plan.rule), unread=unread)
     return verdict

@@ -94,10 +94,13 @@ class Verdict:
         return {**asdict(self), "reasons": list(self.reasons), "checks": [asdict(check) for check in self.checks]}
 
 
-def decide(candidate: Columns, serving: Columns, rule: Rule) -> Verdict:
-    """The verdict over two runs on the same photographs. Raises `SetupError` where they are not the same."""
+def decide(candidate: Columns, serving: Columns, rule: Rule) -> tuple[Verdict, Comparison]:
+    """The verdict over two runs on the same photographs, and the comparison that it rests on.
+
+    Raises `SetupError` where the photographs are not the same.
+    """
     comparison = compare(candidate, serving, replicates=rule.replicates, seed=rule.seed)
-    return weigh(comparison, honesty(candidate, rule), honesty(serving, rule), rule)
+    return weigh(comparison, honesty(candidate, rule), honesty(serving, rule), rule), comparison
 
 
 def weigh(comparison: Comparison, candidate: Honesty, serving: Honesty, rule: Rule) -> Verdict:

@@ -20,6 +20,10 @@ HERE, NEAR, FAR = (48.85, 2.35), (48.9, 2.35), (-33.9, 151.2)
 CUES = frozenset({"sign=blue", "road=wet"})
 
 
+def verdict_on(candidate, serving, rule):
+    return decide(candidate, serving, rule)[0]
+
+
 def columns(points, *, photographers=None, confidences=None, stated=None, placeable=None, name="a"):
     """A run over photographs of one place. A point of None is a refusal."""
     truths = [
@@ -58,7 +62,7 @@ points = st.lists(st.sampled_from([HERE, FAR, None]), min_size=1, max_size=40)
 @settings(max_examples=60, deadline=None)
 def test_an_identical_model_is_never_promoted(said, photographers):
     made = columns(said, photographers=[number % photographers for number in range(len(said))])
-    verdict = decide(made, made, Rule(replicates=300, least_clusters=1))
+    verdict = verdict_on(made, made, Rule(replicates=300, least_clusters=1))
     assert not verdict.promoted
     assert verdict.gain.value == 0
     assert "gain" in failed(verdict)
@@ -71,7 +75,7 @@ def test_the_rule_is_symmetric_and_never_promotes_each_over_the_other(data):
     pair = [data.draw(st.lists(st.sampled_from([HERE, FAR, None]), min_size=n, max_size=n)) for _ in range(2)]
     a, b = columns(pair[0], name="a"), columns(pair[1], name="b")
     rule = Rule(replicates=300, least_clusters=2)
-    there, back = decide(a, b, rule), decide(b, a, rule)
+    there, back = verdict_on(a, b, rule), verdict_on(b, a, rule)
     assert there.gain.value == pytest.approx(-back.gain.value)
     if there.gain.low is not None:
         assert (there.gain.low, there.gain.high) == pytest.approx((-back.gain.high, -back.gain.low))
@@ -83,14 +87,14 @@ def test_the_rule_is_symmetric_and_never_promotes_each_over_the_other(data):
 def test_a_clearly_worse_model_is_refused(n, lost_anyway, lost):
     serving = [FAR] * lost_anyway + [HERE] * (n - lost_anyway)
     worse = [FAR] * (lost_anyway + lost) + [HERE] * (n - lost_anyway - lost)
-    verdict = decide(columns(worse), columns(serving), RULE)
+    verdict = verdict_on(columns(worse), columns(serving), RULE)
     assert not verdict.promoted
     assert any("it is worse" in reason for reason in verdict.reasons)
-    assert decide(columns(serving), columns(worse), RULE).promoted
+    assert verdict_on(columns(serving), columns(worse), RULE).promoted
 
 
 def test_a_better_model_is_promoted_and_it_says_why():
-    verdict = decide(columns([HERE] * 30 + [FAR] * 10), columns([HERE] * 15 + [FAR] * 25), RULE)
+    verdict = verdict_on(columns([HERE] * 30 + [FAR] * 10), columns([HERE] * 15 + [FAR] * 25), RULE)
     assert verdict.promoted
     assert verdict.reasons[0] == "judged on 40 photographs of 40 photographers or places"
     assert verdict.reasons[1].startswith("75.0 % within 25 km against 37.5 %: +37.5 points, interval +22.5 to +")
@@ -101,22 +105,22 @@ def test_a_better_model_is_promoted_and_it_says_why():
 
 
 def test_a_gain_that_may_be_chance_is_refused():
-    verdict = decide(columns([HERE] * 21 + [FAR] * 19), columns([HERE] * 20 + [FAR] * 20), RULE)
+    verdict = verdict_on(columns([HERE] * 21 + [FAR] * 19), columns([HERE] * 20 + [FAR] * 20), RULE)
     assert failed(verdict) == {"gain"}
     assert "that may be chance" in verdict.reasons[0]
 
 
 def test_photographs_of_few_photographers_are_few_however_many_they_are():
     better, serving = [HERE] * 200, [FAR] * 200
-    assert decide(columns(better), columns(serving), RULE).promoted
+    assert verdict_on(columns(better), columns(serving), RULE).promoted
     of_few = [number % 19 for number in range(200)]
-    verdict = decide(columns(better, photographers=of_few), columns(serving, photographers=of_few), RULE)
+    verdict = verdict_on(columns(better, photographers=of_few), columns(serving, photographers=of_few), RULE)
     assert failed(verdict) == {"enough"}
     assert verdict.reasons[0] == (
         "judged on 200 photographs of 19 photographers or places only, where 20 are the least to go by"
     )
     one = [0] * 200
-    verdict = decide(columns(better, photographers=one), columns(serving, photographers=one), RULE)
+    verdict = verdict_on(columns(better, photographers=one), columns(serving, photographers=one), RULE)
     assert failed(verdict) == {"enough", "gain"}
     assert any("no interval can be had" in reason for reason in verdict.reasons)
 
@@ -124,16 +128,16 @@ def test_photographs_of_few_photographers_are_few_however_many_they_are():
 def test_photographs_that_were_taken_together_widen_the_interval():
     """The same answers: clear by photograph, chance by photographer, since all the gain is one photographer's."""
     better, serving = [HERE] * 30 + [FAR] * 90, [FAR] * 120
-    assert decide(columns(better), columns(serving), RULE).promoted
+    assert verdict_on(columns(better), columns(serving), RULE).promoted
     by = [0] * 30 + [1 + number % 30 for number in range(90)]
-    verdict = decide(columns(better, photographers=by), columns(serving, photographers=by), RULE)
+    verdict = verdict_on(columns(better, photographers=by), columns(serving, photographers=by), RULE)
     assert failed(verdict) == {"gain"}
 
 
 @pytest.mark.parametrize(("radius_km", "promoted"), [(1, False), (25, True), (200, True)])
 def test_the_radius_is_the_chosen_one(radius_km, promoted):
     near, far = columns([NEAR] * 40), columns([FAR] * 40)
-    assert decide(near, far, Rule(radius_km=radius_km, replicates=300)).promoted is promoted
+    assert verdict_on(near, far, Rule(radius_km=radius_km, replicates=300)).promoted is promoted
 
 
 def test_a_radius_that_is_not_judged_is_refused():
@@ -148,26 +152,28 @@ BETTER, SERVING = [HERE] * 40, [FAR] * 40
 
 def test_a_model_that_invents_more_is_refused_however_good_it_is():
     honest, inventing = [frozenset({"sign=blue"})] * 40, [frozenset({"sign=blue", "tram=red"})] * 40
-    verdict = decide(columns(BETTER, stated=inventing), columns(SERVING, stated=honest), RULE)
+    verdict = verdict_on(columns(BETTER, stated=inventing), columns(SERVING, stated=honest), RULE)
     assert failed(verdict) == {"invented cues"}
     assert (verdict.candidate.invented, verdict.serving.invented) == (1.0, 0.0)
     assert "1.000 invented cues per answer against 0.000" in verdict.reasons[0]
-    assert decide(columns(BETTER, stated=honest), columns(SERVING, stated=inventing), RULE).promoted
+    assert verdict_on(columns(BETTER, stated=honest), columns(SERVING, stated=inventing), RULE).promoted
     within = [inventing[0]] * 2 + honest[2:]
-    assert decide(columns(BETTER, stated=within), columns(SERVING, stated=honest), RULE).promoted
+    assert verdict_on(columns(BETTER, stated=within), columns(SERVING, stated=honest), RULE).promoted
 
 
 def test_a_model_that_is_sure_of_what_is_wrong_is_refused():
     half = [HERE] * 20 + [FAR] * 20
     fitting = [0.5 + 0.001 * (number % 20) for number in range(40)]
-    verdict = decide(columns(half, confidences=[1.0] * 40), columns([FAR] * 40, confidences=[0.1] * 40), RULE)
+    verdict = verdict_on(columns(half, confidences=[1.0] * 40), columns([FAR] * 40, confidences=[0.1] * 40), RULE)
     assert failed(verdict) == {"calibration"}
     assert verdict.candidate.calibration_error == pytest.approx(0.5)
-    assert decide(columns(half, confidences=fitting), columns([FAR] * 40, confidences=[0.9] * 40), RULE).promoted
+    assert verdict_on(
+        columns(half, confidences=fitting), columns([FAR] * 40, confidences=[0.9] * 40), RULE
+    ).promoted
 
 
 def test_a_model_that_answers_less_is_refused():
-    verdict = decide(columns([HERE] * 30 + [None] * 10), columns([FAR] * 38 + [None] * 2), RULE)
+    verdict = verdict_on(columns([HERE] * 30 + [None] * 10), columns([FAR] * 38 + [None] * 2), RULE)
     assert failed(verdict) == {"answers"}
     assert "75.0 % answered against 95.0 %" in verdict.reasons[0]
 
@@ -176,14 +182,14 @@ def test_a_model_that_answers_where_nothing_can_be_told_is_refused():
     placeable = ["city"] * 30 + ["none"] * 10
     guessing = columns([HERE] * 30 + [FAR] * 10, placeable=placeable)
     honest = columns([FAR] * 30 + [None] * 10, placeable=placeable)
-    verdict = decide(guessing, honest, RULE)
+    verdict = verdict_on(guessing, honest, RULE)
     assert failed(verdict) == {"hopeless answers"}
     refusing = columns([HERE] * 30 + [None] * 10, placeable=placeable)
-    assert decide(refusing, guessing, RULE).promoted is False, "nothing was gained"
+    assert verdict_on(refusing, guessing, RULE).promoted is False, "nothing was gained"
 
 
 def test_what_cannot_be_judged_is_said_and_decides_nothing():
-    verdict = decide(columns(BETTER), columns(SERVING), RULE)
+    verdict = verdict_on(columns(BETTER), columns(SERVING), RULE)
     unknown = [check for check in verdict.checks if check.passed is None]
     assert {check.name for check in unknown} == {"invented cues", "calibration", "hopeless answers"}
     assert verdict.promoted
