@@ -50,7 +50,7 @@ atlas: $(READY) ## train the small models of the Atlas from nothing (up to an ho
 clean: ## remove the environment and caches; .globetag (database, models, reports) stays
 	@if [ -x $(BIN)/globetag ] && [ -d .globetag ]; then GLOBETAG_DATABASE_URL= $(BIN)/globetag db stop; fi
 	@rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .ruff_cache
-	@find schema worker atlas benchmarks tests -type d -name __pycache__ -prune -exec rm -rf {} +
+	@find schema worker trainer atlas benchmarks tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # torch has three equals signs: with two, a local "+cpu" build would do, and torchvision's build does not fit that.
 $(READY): pyproject.toml constraints.txt

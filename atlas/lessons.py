@@ -8,7 +8,7 @@ from atlas.language import by_telling, text_of, true_text
 from atlas.scenes import Scene
 from atlas.teachers import TEACHERS, teacher_text
 from atlas.world import World
-from trainer.examples import Example
+from trainer.sft.examples import Example
 from worker.reason.answer import Answer
 from worker.reason.answer import render as render_answer
 from worker.reason.prompt import build_prompt

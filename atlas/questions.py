@@ -6,7 +6,7 @@ from atlas.drawn import Drawn, picture_of
 from atlas.language import VALUE_WORDS, stated_cues
 from atlas.scenes import Scene
 from atlas.world import World
-from trainer.questions import Question
+from trainer.grpo.questions import Question
 from worker.reason.prompt import build_prompt
 
 

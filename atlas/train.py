@@ -29,7 +29,7 @@ from atlas import WEIGHTS
 from atlas.lessons import Lessons, Words, teachers_words, truthful_words
 from atlas.model import CARD_NAME
 from atlas.world import World, load_world
-from trainer.recipe import load_recipe
+from trainer.sft.recipe import load_recipe
 from worker.errors import SetupError
 
 START_STEPS = 1000
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
 def teach_vlm(world: World, folder: Path, words: Words, steps: int, seed: int, on_step: OnStep) -> None:
     """Trains the tiny Qwen2.5-VL from random weights on scenes that are never seen twice."""
     from atlas.tiny_vlm import save_tiny_vlm
-    from trainer.sft import fine_tune
+    from trainer.sft.fine_tune import fine_tune
 
     recipe = load_recipe("tiny").but(steps=steps)
     lessons = Lessons(world, "train", steps * recipe.batch_size, words)

@@ -31,7 +31,7 @@ from atlas.exam import BATCH, Mark, Paper, examine, mark, of_placeable, set_pape
 from atlas.questions import AtlasQuestions, read_cues
 from atlas.world import load_world
 from benchmarks import harness
-from trainer.grpo_recipe import GrpoRecipe, load_grpo_recipe
+from trainer.grpo.recipe import GrpoRecipe, load_grpo_recipe
 from trainer.judge.columns import Columns
 from trainer.judge.compare import Difference, compare
 
@@ -139,7 +139,7 @@ def _run(tasks: list[Task]) -> Iterable[Outcome]:
 
 
 def _train(task: Task) -> Outcome:
-    from trainer.grpo import reinforce
+    from trainer.grpo.reinforce import reinforce
 
     assert task.recipe.steps is not None
     every = max(1, task.recipe.steps // _LINES)

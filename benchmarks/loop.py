@@ -5,8 +5,8 @@ first to last, and a few photographs of the Atlas without a position keep arrivi
 
 1. A training worker keeps its timetable and finds too few labels.
 2. 500 photographs with a camera position arrive, and the worker makes labels of them. At the next beat the
-   training worker curates, trains and judges; `trainer.verdict` alone decides; the running worker changes over by
-   itself.
+   training worker curates, trains and judges; `trainer.cycle.verdict` alone decides; the running worker changes
+   over by itself.
 3. 60 more are labelled. A person asks for a training whose learning rate is absurd: the verdict must refuse it.
 4. A rollback: the worker answers with `vlm-start` again.
 
@@ -60,15 +60,15 @@ from benchmarks.work import wait_until_settled
 from schema import queries
 from schema.reasons import JobState, RunOutcome, RunState
 from schema.tables import job, label, model_version, prediction, promotion_failure, training_run
-from trainer.assemble import parts_of, plan_of
 from trainer.curate.labels import Side
 from trainer.curate.manifest import Stored
 from trainer.curate.originals import Fetch, Original
-from trainer.cycle import Parts, Plan, run_cycle
-from trainer.grpo_recipe import load_grpo_recipe
-from trainer.runs import Asked, cancel, take
-from trainer.schedule import TrainingService, TrainingWorker, make_training_app, training_settings
-from trainer.sources import HeldOut, Questions, archive_questions
+from trainer.cycle.assemble import parts_of, plan_of
+from trainer.cycle.cycle import Parts, Plan, run_cycle
+from trainer.cycle.runs import Asked, cancel, take
+from trainer.cycle.schedule import TrainingService, TrainingWorker, make_training_app, training_settings
+from trainer.cycle.sources import HeldOut, Questions, archive_questions
+from trainer.grpo.recipe import load_grpo_recipe
 from worker import embedded, registry
 from worker.assemble import broker_ready
 from worker.database import Database, open_database

@@ -26,8 +26,8 @@ from atlas.world import World, load_world
 from benchmarks import harness
 from trainer.judge.columns import Columns
 from trainer.judge.compare import compare
-from trainer.recipe import Recipe, load_recipe
-from trainer.sft import fine_tune
+from trainer.sft.fine_tune import fine_tune
+from trainer.sft.recipe import Recipe, load_recipe
 from worker.reason.engines.transformers import load_engine
 
 CONDITIONS = ("none", "reasoning", "location", "both")

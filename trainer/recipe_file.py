@@ -8,6 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 from worker.errors import SetupError
 
+RECIPES = Path(__file__).parent / "recipes"
+"""A folder for each kind of training."""
+
 T = TypeVar("T", bound=BaseModel)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from trainer.grpo_recipe import GrpoRecipe
-from trainer.recipe import Recipe
+from trainer.grpo.recipe import GrpoRecipe
+from trainer.sft.recipe import Recipe
 
 
 def common_arguments(recipe: Recipe | GrpoRecipe, folder: Path, seed: int, device: torch.device) -> dict[str, Any]:

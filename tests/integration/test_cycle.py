@@ -26,15 +26,15 @@ from schema.reasons import RunOutcome, RunReason
 from schema.tables import curation, label, model_version, promotion, training_run
 from tests.integration.test_curate_database import Archive
 from tests.support import ROOT, wait_for
-from trainer.alarms import RunStopped
-from trainer.assemble import parts_of, plan_of
 from trainer.commands import train_runs
 from trainer.curate.manifest import Parameters
-from trainer.cycle import Parts, Plan, output_of, run_cycle
-from trainer.grpo_recipe import load_grpo_recipe
+from trainer.cycle.assemble import parts_of, plan_of
+from trainer.cycle.cycle import Parts, Plan, output_of, run_cycle
+from trainer.cycle.runs import Asked, cancel, look, take
+from trainer.cycle.verdict import Rule
+from trainer.grpo.alarms import RunStopped
+from trainer.grpo.recipe import load_grpo_recipe
 from trainer.rewards.base import RewardFailed
-from trainer.runs import Asked, cancel, look, take
-from trainer.verdict import Rule
 from worker import registry
 from worker.errors import SetupError
 from worker.identity import ModelIdentity

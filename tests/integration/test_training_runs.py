@@ -22,7 +22,7 @@ from schema.reasons import RunOutcome, RunReason
 from schema.tables import training_run
 from tests.support import ROOT, wait_for
 from trainer.commands import train_runs
-from trainer.runs import (
+from trainer.cycle.runs import (
     MAX_LOSSES,
     Asked,
     Busy,
@@ -34,7 +34,7 @@ from trainer.runs import (
     look,
     take,
 )
-from trainer.schedule import TrainingService, TrainingWorker, make_training_app, send_look
+from trainer.cycle.schedule import TrainingService, TrainingWorker, make_training_app, send_look
 from worker.assemble import broker_ready
 from worker.errors import SetupError
 from worker.queue.broker import uses_pgmq
@@ -59,7 +59,7 @@ def row(database):
 HOLD = """
 import sys, time
 from schema.session import make_engine
-from trainer.runs import Asked, take
+from trainer.cycle.runs import Asked, take
 with take(make_engine(sys.argv[1]), Asked("schedule", "base", "tiny", message_id=sys.argv[2])) as run:
     run.progress(stage="training", step=40, steps=200)
     print(run.id, flush=True)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from atlas.model import build_vlm
-from trainer.examples import Example
-from trainer.recipe import Recipe, load_recipe
+from trainer.sft.examples import Example
+from trainer.sft.recipe import Recipe, load_recipe
 from worker.reason.answer import Answer, render
 from worker.reason.engines import Prompt
 

@@ -22,13 +22,13 @@ from atlas import WEIGHTS
 from atlas.questions import AtlasQuestions, read_cues
 from atlas.world import load_world
 from tests.training.conftest import ASK, COUNTRIES, draw, example
-from trainer.alarms import RunStopped
-from trainer.grpo import _Run, reinforce
-from trainer.grpo_recipe import load_grpo_recipe
-from trainer.grpo_state import STEPS_NAME, last_complete
-from trainer.questions import Question
+from trainer.grpo.alarms import RunStopped
+from trainer.grpo.questions import Question
+from trainer.grpo.recipe import load_grpo_recipe
+from trainer.grpo.reinforce import _Run, reinforce
+from trainer.grpo.state import STEPS_NAME, last_complete
 from trainer.rewards.base import RewardFailed
-from trainer.sft import fine_tune
+from trainer.sft.fine_tune import fine_tune
 from worker.errors import SetupError
 from worker.reason.answer import parse
 from worker.reason.engines import Prompt, Sampling

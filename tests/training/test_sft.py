@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import ASK, COUNTRIES, draw, example
 from trainer import merge
-from trainer.collator import IGNORED, Collator
 from trainer.commands.train import command
-from trainer.examples import Example
-from trainer.recipe import load_recipe
-from trainer.sft import fine_tune
+from trainer.sft.collator import IGNORED, Collator
+from trainer.sft.examples import Example
+from trainer.sft.fine_tune import fine_tune
+from trainer.sft.recipe import load_recipe
 from worker.errors import SetupError
 from worker.reason.answer import Answer, parse, render
 from worker.reason.engines import Prompt, Sampling

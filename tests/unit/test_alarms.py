@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from trainer.alarms import Limits, RunStopped, Watch
+from trainer.grpo.alarms import Limits, RunStopped, Watch
 from worker.errors import SetupError
 
 LIMITS = Limits(

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from atlas import WEIGHTS
-from trainer.estimate import estimate, size_of, table
-from trainer.grpo_recipe import load_grpo_recipe
+from trainer.grpo.estimate import estimate, size_of, table
+from trainer.grpo.recipe import load_grpo_recipe
 from worker.errors import SetupError
 
 QWEN_7B = {

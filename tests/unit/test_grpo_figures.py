@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from trainer.grpo_figures import History, plain
-from trainer.grpo_plot import Curve, curves_of, diagram, page
+from trainer.grpo.figures import History, plain
+from trainer.grpo.plot import Curve, curves_of, diagram, page
 
 LOGS = {
     "loss": 0.1, "grad_norm": 0.5, "learning_rate": 1e-6, "reward": 1.2, "reward_std": 0.3, "kl": 0.01,

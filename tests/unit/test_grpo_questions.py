@@ -9,9 +9,9 @@ from atlas.language import true_text
 from atlas.questions import AtlasQuestions, read_cues
 from atlas.scenes import scene
 from atlas.world import load_world
-from trainer.grpo_recipe import load_grpo_recipe
+from trainer.grpo.questions import Question, check, from_truths
+from trainer.grpo.recipe import load_grpo_recipe
 from trainer.judge.records import Truth
-from trainer.questions import Question, check, from_truths
 from worker.errors import SetupError
 from worker.reason.prompt import build_prompt
 

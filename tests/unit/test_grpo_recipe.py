@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from trainer.grpo_recipe import ACCELERATE, GRPO_RECIPES, grpo_names, load_grpo_recipe
+from trainer.grpo.recipe import ACCELERATE, GRPO_RECIPES, grpo_names, load_grpo_recipe
 from trainer.rewards.cues import PhraseReader
 from trainer.rewards.weights import PRESETS
 from worker.errors import SetupError

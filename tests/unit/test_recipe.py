@@ -3,13 +3,13 @@
 import pytest
 import yaml
 
-from trainer.recipe import RECIPES, load_recipe, names
+from trainer.sft.recipe import SFT_RECIPES, load_recipe, names
 from worker.errors import SetupError
 
 
 def written(tmp_path, **changes):
     """A file like `tiny` with some keys changed; None takes one out."""
-    content = yaml.safe_load((RECIPES / "tiny.yaml").read_text())
+    content = yaml.safe_load((SFT_RECIPES / "tiny.yaml").read_text())
     for key, value in changes.items():
         if value is ...:
             content.pop(key)
@@ -54,7 +54,7 @@ def test_globe_has_the_figures_of_its_script():
 
 def test_every_figure_of_those_that_come_along_says_where_it_comes_from():
     for name in names():
-        lines = (RECIPES / f"{name}.yaml").read_text().splitlines()
+        lines = (SFT_RECIPES / f"{name}.yaml").read_text().splitlines()
         assert sum("#" in line for line in lines) > len(lines) / 3, name
 
 
@@ -88,7 +88,7 @@ def test_what_is_no_recipe_is_refused(tmp_path, text):
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     """GLOBE's own script gives max_length twice, and the last one silently counts."""
     path = tmp_path / "own.yaml"
-    path.write_text((RECIPES / "tiny.yaml").read_text() + "\nmax_length: 8192\n")
+    path.write_text((SFT_RECIPES / "tiny.yaml").read_text() + "\nmax_length: 8192\n")
     assert "max_length stands twice" in refusal(str(path))
 
 
@@ -100,7 +100,7 @@ def test_an_unknown_name_is_told_the_known_ones(tmp_path):
 def test_exponents_without_a_point_are_numbers(tmp_path):
     """YAML 1.1 takes 1e-5 for a text."""
     path = tmp_path / "own.yaml"
-    path.write_text((RECIPES / "tiny.yaml").read_text().replace("4.0e-3", "1e-5"))
+    path.write_text((SFT_RECIPES / "tiny.yaml").read_text().replace("4.0e-3", "1e-5"))
     assert load_recipe(str(path)).learning_rate == 1e-5
 
 

@@ -9,15 +9,15 @@ from schema.messages import TrainRequest
 from schema.reasons import RunReason
 from tests.support import number_of, write_pictures
 from tests.unit.test_judge_model import PixelEngine, answer
-from trainer.cycle import TooLittle, cannot_judge, no_cues, reason_of
-from trainer.examine import ModelUnusable, examine, judge_both, part_of, quick_figures
-from trainer.grpo_recipe import load_grpo_recipe
+from trainer.cycle.cycle import TooLittle, cannot_judge, no_cues, reason_of
+from trainer.cycle.examine import ModelUnusable, examine, judge_both, part_of, quick_figures
+from trainer.cycle.runs import _json
+from trainer.cycle.schedule import _beat_schedule
+from trainer.cycle.sources import HeldOut
+from trainer.grpo.questions import Question, columns_of
+from trainer.grpo.recipe import load_grpo_recipe
 from trainer.judge.records import Outcome, Truth
-from trainer.questions import Question, columns_of
 from trainer.rewards.base import RewardFailed
-from trainer.runs import _json
-from trainer.schedule import _beat_schedule
-from trainer.sources import HeldOut
 from worker.errors import JobError, SetupError
 from worker.intake.picture import decode
 from worker.reason.engines import Sampling

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.cycle.verdict import Rule, calibration_error, decide
 from trainer.judge.columns import make_columns
 from trainer.judge.distance import Distance
 from trainer.judge.matching import match
 from trainer.judge.records import Outcome, Prediction, Truth
-from trainer.verdict import Rule, calibration_error, decide
 from worker.errors import SetupError
 from worker.place.gazetteer import Gazetteer
 

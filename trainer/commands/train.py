@@ -54,7 +54,7 @@ def sft(
     globetag train sft --recipe georeasoner-location --model stage1 --data places.csv --output stage2
     """
     from trainer.curate.clues import examples, read_clues
-    from trainer.recipe import load_recipe
+    from trainer.sft.recipe import load_recipe
     from worker.reason.prompt import build_prompt
 
     recipe = load_recipe(recipe_name)
@@ -64,7 +64,7 @@ def sft(
         first = next(row for row in read.unusable if row.reason is reason)
         click.echo(f"  {count:,} {reason}, first row {first.row}: {first.detail}")
 
-    from trainer.sft import fine_tune
+    from trainer.sft.fine_tune import fine_tune
     from worker.checkpoints import resolve
 
     name = model or load()[0].model

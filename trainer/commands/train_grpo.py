@@ -47,12 +47,12 @@ def command(
 
     An interrupted run goes on from its last checkpoint when the same command is given again.
     """
-    from trainer.grpo_recipe import load_grpo_recipe
+    from trainer.grpo.recipe import load_grpo_recipe
 
     recipe = load_grpo_recipe(recipe_name)
     name, variable = model or load()[0].model, "--model" if model else "GLOBETAG_MODEL"
     if dry_run:
-        from trainer.estimate import estimate, table
+        from trainer.grpo.estimate import estimate, table
         from worker.checkpoints import resolve
 
         found = resolve(name, variable=variable, wanted=_configuration)
@@ -67,9 +67,9 @@ def command(
     if truth is None or output is None:
         raise click.UsageError("give --truth and --output, or --dry-run")
 
+    from trainer.grpo.questions import from_truths
     from trainer.judge.benchmarks import find_images, with_images
     from trainer.judge.read import read_truth
-    from trainer.questions import from_truths
     from worker.checkpoints import resolve
     from worker.place.gazetteer import Gazetteer
     from worker.reason.prompt import build_prompt
@@ -81,7 +81,7 @@ def command(
     questions = from_truths(truths, build_prompt())
     click.echo(f"{len(questions):,} questions, {recipe.questions_per_rollout} to a rollout")
 
-    from trainer.grpo import reinforce
+    from trainer.grpo.reinforce import reinforce
 
     result = reinforce(
         resolve(name, variable=variable).folder,

@@ -21,7 +21,7 @@ from worker.settings import Settings, load
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Row
 
-    from trainer.runs import Run
+    from trainer.cycle.runs import Run
 
 _SHOWN_FIGURES = 6
 
@@ -37,10 +37,10 @@ def now(recipe: str | None, collection: str | None, min_labels: int | None, dry_
     A run that was interrupted, or whose process died, is gone on with. Ctrl-C or SIGTERM leaves the run after its
     current step, to be gone on with.
     """
-    from trainer.assemble import parts_of, plan_of
-    from trainer.cycle import run_cycle
-    from trainer.runs import Asked, take
-    from trainer.schedule import training_settings
+    from trainer.cycle.assemble import parts_of, plan_of
+    from trainer.cycle.cycle import run_cycle
+    from trainer.cycle.runs import Asked, take
+    from trainer.cycle.schedule import training_settings
     from worker.database import open_database
 
     settings, _ = load()
@@ -69,7 +69,7 @@ def now(recipe: str | None, collection: str | None, min_labels: int | None, dry_
 @click.command()
 def status() -> None:
     """Show how training stands: the run at work, or how the last one ended."""
-    from trainer.runs import history, look
+    from trainer.cycle.runs import history, look
     from worker.database import open_database
 
     settings, _ = load()
@@ -108,7 +108,7 @@ def status() -> None:
 @click.command()
 def cancel() -> None:
     """End the run that is at work or was left. The serving model stays as it is."""
-    from trainer.runs import cancel as end
+    from trainer.cycle.runs import cancel as end
     from worker.database import open_database
 
     settings, _ = load()
@@ -126,7 +126,7 @@ def cancel() -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many, the latest.")
 def history(limit: int) -> None:
     """Show the latest runs: what they learnt from, what came of it, and whether it serves."""
-    from trainer.runs import history as read
+    from trainer.cycle.runs import history as read
     from worker.database import open_database
 
     settings, _ = load()
@@ -158,9 +158,9 @@ def worker(beat: bool) -> None:
     Ctrl-C or SIGTERM: the run stops after its current step and is left for the next worker to go on with. A
     second time: stops at once; the next worker goes on from the last checkpoint.
     """
-    from trainer.assemble import parts_of, plan_of
-    from trainer.cycle import run_cycle
-    from trainer.schedule import TrainingService, TrainingWorker, make_training_app
+    from trainer.cycle.assemble import parts_of, plan_of
+    from trainer.cycle.cycle import run_cycle
+    from trainer.cycle.schedule import TrainingService, TrainingWorker, make_training_app
     from worker.assemble import broker_ready
     from worker.database import open_database
 
@@ -246,12 +246,12 @@ def _dry_run(
     from dataclasses import replace
 
     from schema import queries
-    from trainer.assemble import plan_of
     from trainer.curate.curate import curate_database
-    from trainer.cycle import cannot_judge
-    from trainer.grpo_recipe import load_grpo_recipe
-    from trainer.questions import Question, columns_of
-    from trainer.sources import truth_of
+    from trainer.cycle.assemble import plan_of
+    from trainer.cycle.cycle import cannot_judge
+    from trainer.cycle.sources import truth_of
+    from trainer.grpo.questions import Question, columns_of
+    from trainer.grpo.recipe import load_grpo_recipe
     from worker.reason.prompt import build_prompt
     from worker.registry import serving
 

@@ -24,8 +24,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from trainer.examples import Example
-from trainer.recipe import Reasons
+from trainer.sft.examples import Example
+from trainer.sft.recipe import Reasons
 from worker.errors import SetupError
 from worker.place.countries import Countries
 from worker.reason.answer import Answer, Unparsable, parse, render

@@ -16,7 +16,7 @@ from PIL import Image
 
 from trainer.curate.labels import Side
 from trainer.curate.manifest import Member, Stored
-from trainer.examples import Example
+from trainer.sft.examples import Example
 from worker.errors import GlobetagError, JobError, SetupError
 from worker.intake.limits import Limits
 from worker.intake.picture import decode

@@ -15,7 +15,7 @@ from typing import Any
 
 from rich.table import Table
 
-from trainer.grpo_recipe import GrpoRecipe
+from trainer.grpo.recipe import GrpoRecipe
 from worker.errors import SetupError
 
 _GIB = 1 << 30

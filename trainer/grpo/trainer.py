@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from trl import GRPOConfig, GRPOTrainer
 
-from trainer.grpo_recipe import GrpoRecipe
+from trainer.grpo.recipe import GrpoRecipe
 from trainer.training_arguments import common_arguments
 
 
@@ -88,7 +88,7 @@ class Trainer(GRPOTrainer):  # type: ignore[misc]
         return drawn, entropies, None
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Adapters are loaded as usual; a whole model was loaded from the checkpoint already, see `trainer.sft`.
+        """Adapters are loaded as usual; a whole model was loaded from the checkpoint already, see `fine_tune`.
         DeepSpeed and FSDP load their own."""
         if isinstance(self.model, PeftModel) or self.is_fsdp_enabled:
             super()._load_from_checkpoint(resume_from_checkpoint, model)

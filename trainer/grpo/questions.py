@@ -13,8 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.examples import Example
 from trainer.judge.records import Truth
+from trainer.sft.examples import Example
 from worker.errors import SetupError
 from worker.reason.engines import Prompt
 

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from trainer.curate.manifest import Parameters
-from trainer.cycle import Parts, Plan, Trained
-from trainer.grpo_recipe import load_grpo_recipe
-from trainer.verdict import Rule
+from trainer.cycle.cycle import Parts, Plan, Trained
+from trainer.cycle.verdict import Rule
+from trainer.grpo.recipe import load_grpo_recipe
 from worker import registry
 from worker.assemble import fetch_limits
 from worker.checkpoints import resolve
@@ -40,7 +40,7 @@ def parts_of(settings: Settings) -> Parts:
         return resolve(base, variable="GLOBETAG_MODEL").folder
 
     def reinforce(*args: Any, **given: Any) -> Trained:
-        from trainer.grpo import reinforce as really
+        from trainer.grpo.reinforce import reinforce as really
 
         return really(*args, **given)
 

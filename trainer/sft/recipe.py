@@ -1,19 +1,18 @@
 """A recipe: every figure of a fine-tuning, from one YAML file. No figure has a default in the code.
 
-The recipes that come along stand in `trainer/recipes`; where each of their figures comes from is said there,
+The recipes that come along stand in `trainer/recipes/sft`; where each of their figures comes from is said there,
 beside the figure. An own file has the same keys, all of them.
 """
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainer import recipe_file
 
-RECIPES = Path(__file__).parent / "recipes"
+SFT_RECIPES = recipe_file.RECIPES / "sft"
 
 Reasons = Literal["required", "kept", "dropped"]
 
@@ -44,8 +43,9 @@ class Recipe(_Frozen):
     `steps` is given, the other is null. `reasons` says what becomes of the reasons that data hold: `required`
     (rows without are unusable), `kept`, or `dropped` (only the place is learnt). `lora` null tunes all
     parameters, in float32; `precision` is then that of the arithmetic ("auto": bfloat16 where the processor has
-    it), `attention` the kernel of transformers. `optimizer` "muon" is `trainer.muon`. `too_long` says what happens
-    to rows of more than `max_length` tokens, picture included: `refuse` to start, or `drop` and count them.
+    it), `attention` the kernel of transformers. `optimizer` "muon" is `trainer.sft.muon`. `too_long` says what
+    happens to rows of more than `max_length` tokens, picture included: `refuse` to start, or `drop` and count
+    them.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")
@@ -96,10 +96,10 @@ def load_recipe(name: str) -> Recipe:
 
     Raises `SetupError` with one line that names the file and the key at fault.
     """
-    content, path = recipe_file.read(name, RECIPES)
+    content, path = recipe_file.read(name, SFT_RECIPES)
     return recipe_file.checked(Recipe, content, str(path))
 
 
 def names() -> list[str]:
     """Names of the recipes that come along."""
-    return recipe_file.names(RECIPES)
+    return recipe_file.names(SFT_RECIPES)

@@ -24,13 +24,14 @@ import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
-from trainer.alarms import RunStopped, Watch
-from trainer.grpo_feed import TimedRewards, data_set
-from trainer.grpo_figures import History, plain
-from trainer.grpo_plot import PLOT_NAME, write_plot
-from trainer.grpo_recipe import GrpoRecipe
-from trainer.grpo_state import STEPS_NAME, checkpoints_of, explained, last_complete, mark_complete
-from trainer.grpo_trainer import Trainer, training_dtype, trl_arguments
+from trainer.grpo.alarms import RunStopped, Watch
+from trainer.grpo.feed import TimedRewards, data_set
+from trainer.grpo.figures import History, plain
+from trainer.grpo.plot import PLOT_NAME, write_plot
+from trainer.grpo.questions import Question, check
+from trainer.grpo.recipe import GrpoRecipe
+from trainer.grpo.state import STEPS_NAME, checkpoints_of, explained, last_complete, mark_complete
+from trainer.grpo.trainer import Trainer, training_dtype, trl_arguments
 from trainer.merge import (
     ADAPTER,
     fingerprint,
@@ -43,11 +44,10 @@ from trainer.merge import (
     stored_dtype,
     write_checkpoint,
 )
-from trainer.questions import Question, check
 from trainer.rewards.cues import PhraseReader
 from trainer.rewards.visual import CueReader
 from trainer.rewards.weights import RewardSet
-from trainer.sft import freeze_vision, lora_config
+from trainer.sft.fine_tune import freeze_vision, lora_config
 from worker.errors import SetupError
 from worker.place.gazetteer import Gazetteer
 from worker.reason.engines.transformers import no_progress_bar
@@ -92,7 +92,7 @@ def reinforce(
     """Trains the checkpoint in `model_folder` by the recipe's rewards; writes a complete checkpoint to `output`.
 
     `cue_reader` reads stated cues for the visual reward; without one, phrases are those of the questions'
-    `true_cues`. `on_step` gets every step's figures under plain names (`trainer.grpo_figures`). `judge` is given
+    `true_cues`. `on_step` gets every step's figures under plain names (`trainer.grpo.figures`). `judge` is given
     a complete checkpoint folder, before the first step and every `judge_every_steps`, and returns held-out
     figures, `accuracy` among them; they are gone on with as `held_out/...`, and the folder is removed.
     `is_cancelled` is asked after every step. `device` is "cpu" or "cuda", by default what there is.

@@ -19,8 +19,8 @@ from trainer.curate.labels import Side
 from trainer.curate.manifest import Member, Stored
 from trainer.curate.originals import Fetch, Original, examples_of
 from trainer.curate.rights import refusal
+from trainer.grpo.questions import Question, columns_of
 from trainer.judge.records import Truth
-from trainer.questions import Question, columns_of
 from worker.errors import SetupError
 from worker.intake.limits import Limits
 from worker.place.countries import Countries

@@ -20,19 +20,19 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
 from schema.reasons import RunOutcome, RunReason
-from trainer.alarms import RunStopped
 from trainer.curate.curate import curate_database
 from trainer.curate.labels import Side
 from trainer.curate.manifest import Parameters, Stored, load_manifest
-from trainer.examine import Answers, LoadEngine, ModelUnusable, examine, judge_both, part_of, quick_figures
-from trainer.grpo_recipe import GrpoRecipe
+from trainer.cycle.examine import Answers, LoadEngine, ModelUnusable, examine, judge_both, part_of, quick_figures
+from trainer.cycle.runs import Run, RunCancelled, RunInterrupted, RunTaken, where_of
+from trainer.cycle.sources import HeldOut, HeldOutSource, QuestionSource, archive_held_out, archive_questions
+from trainer.cycle.verdict import Rule, Verdict, decide, figures_of
+from trainer.grpo.alarms import RunStopped
+from trainer.grpo.questions import Question
+from trainer.grpo.recipe import GrpoRecipe
 from trainer.judge.records import Prediction
-from trainer.questions import Question
 from trainer.rewards.base import RewardFailed
 from trainer.rewards.visual import CueReader
-from trainer.runs import Run, RunCancelled, RunInterrupted, RunTaken, where_of
-from trainer.sources import HeldOut, HeldOutSource, QuestionSource, archive_held_out, archive_questions
-from trainer.verdict import Rule, Verdict, decide, figures_of
 from worker.errors import SetupError
 from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
@@ -89,9 +89,9 @@ class Plan:
 class Parts:
     """What a run is done with: the trainer, the engine, the registry, and where questions come from.
 
-    `reinforce`, `serving`, `register` and `promote` are called as those of `trainer.grpo` and `worker.registry`;
-    `locate` turns the base's name into a folder. Without `cue_reader` cues are read as the phrases that the
-    questions state.
+    `reinforce`, `serving`, `register` and `promote` are called as those of `trainer.grpo.reinforce` and
+    `worker.registry`; `locate` turns the base's name into a folder. Without `cue_reader` cues are read as
+    the phrases that the questions state.
     """
 
     load_recipe: Callable[[str], GrpoRecipe]

@@ -14,7 +14,7 @@ import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
 
-from trainer.grpo_recipe import GrpoRecipe
+from trainer.grpo.recipe import GrpoRecipe
 from worker.errors import SetupError
 
 log = logging.getLogger(__name__)

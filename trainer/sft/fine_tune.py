@@ -25,8 +25,6 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
-from trainer.collator import IGNORED, Collator, usable_rows
-from trainer.examples import Example, digest
 from trainer.merge import (
     ADAPTER,
     fingerprint,
@@ -39,8 +37,10 @@ from trainer.merge import (
     stored_dtype,
     write_checkpoint,
 )
-from trainer.muon import muon_for
-from trainer.recipe import Lora, Recipe
+from trainer.sft.collator import IGNORED, Collator, usable_rows
+from trainer.sft.examples import Example, digest
+from trainer.sft.muon import muon_for
+from trainer.sft.recipe import Lora, Recipe
 from trainer.training_arguments import common_arguments
 from worker.errors import SetupError
 from worker.reason.engines.transformers import no_progress_bar

@@ -6,9 +6,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from trainer.grpo_rewards import PICTURE_COLUMN
+from trainer.grpo.questions import Question
+from trainer.grpo.rewards import PICTURE_COLUMN
 from trainer.merge import special_tokens
-from trainer.questions import Question
 from trainer.rewards.weights import RewardSet
 from worker.errors import JobError, SetupError
 from worker.reason.conversation import conversation, shrunk

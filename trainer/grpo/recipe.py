@@ -7,20 +7,19 @@ or down by how far its reward lies from the mean of its group. The recipes that 
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainer import recipe_file
-from trainer.alarms import Limits
-from trainer.grpo_rewards import Rewards
-from trainer.recipe import Lora
+from trainer.grpo.alarms import Limits
+from trainer.grpo.rewards import Rewards
 from trainer.rewards.visual import CueReader
 from trainer.rewards.weights import RewardSet
+from trainer.sft.recipe import Lora
 
-GRPO_RECIPES = Path(__file__).parent / "recipes" / "grpo"
-ACCELERATE = Path(__file__).parent / "recipes" / "accelerate"
+GRPO_RECIPES = recipe_file.RECIPES / "grpo"
+ACCELERATE = recipe_file.RECIPES / "accelerate"
 """Configuration files for `accelerate launch`, by the name that `sharding` has."""
 
 KEPT_WHILE_SAVING = 2
@@ -50,7 +49,7 @@ class Rollout(_Frozen):
 
 
 class Alarms(_Frozen):
-    """See `trainer.alarms.Limits`; null switches an alarm off."""
+    """See `trainer.grpo.alarms.Limits`; null switches an alarm off."""
 
     window: int = Field(ge=1)
     entropy_below: float | None = Field(ge=0)
@@ -81,7 +80,7 @@ class GrpoRecipe(_Frozen):
     ratio of new to old probabilities to 1 - low .. 1 + high. `beta` weighs the KL divergence from the model that
     the run began with, `entropy_coef` a bonus for entropy. `scale_rewards` says over what rewards are divided by
     their spread. `sharding` says how devices share the model; it is done by `accelerate launch` with the file of
-    that name in `trainer/recipes/accelerate`. `precision`, `attention` and `lora` are as in `trainer.recipe`.
+    that name in `trainer/recipes/accelerate`. `precision`, `attention` and `lora` are as in `trainer.sft.recipe`.
     """
 
     name: str = Field(pattern=r"^[\w.-]+$")

@@ -1,10 +1,10 @@
 """The training worker: looks from time to time whether enough new labels have come, and trains when they have.
 
 Celery's beat sends a message, one process at a time acts on it. As everywhere here, the message is a wake-up and
-Postgres the truth: the lock of `trainer.runs` lets one training run at a time, and the row remembers which message
-it came from. So a message that is delivered again because a training takes longer than any broker waits (pgmq: the
-visibility time-out; RabbitMQ: consumer_timeout) finds its run at work or ended, and goes. It is acknowledged when
-the run has ended. That of a killed process comes back, and the run is gone on with.
+Postgres the truth: the lock of `trainer.cycle.runs` lets one training run at a time, and the row remembers which
+message it came from. So a message that is delivered again because a training takes longer than any broker waits
+(pgmq: the visibility time-out; RabbitMQ: consumer_timeout) finds its run at work or ended, and goes. It is
+acknowledged when the run has ended. That of a killed process comes back, and the run is gone on with.
 """
 
 import logging
@@ -22,7 +22,7 @@ from sqlalchemy import Engine as SqlEngine
 from schema import queries
 from schema.messages import TRAIN_QUEUE, TRAIN_TASK, TrainRequest
 from schema.reasons import RunState
-from trainer.runs import Asked, Busy, Run, RunInterrupted, take
+from trainer.cycle.runs import Asked, Busy, Run, RunInterrupted, take
 from worker.errors import MessageError, SetupError
 from worker.queue.app import dead_letter, make_app
 from worker.queue.broker import uses_pgmq, work_queue
@@ -32,7 +32,7 @@ from worker.settings import Settings
 log = logging.getLogger(__name__)
 
 Work = Callable[[Run], None]
-"""Works on a run until its row has an end, or says that it was left: `trainer.cycle.run_cycle` with its plan."""
+"""Works on a run until its row has an end, or says that it was left: `run_cycle` with its plan."""
 
 _TICK_S = 0.25
 _POLL_S = 1.0

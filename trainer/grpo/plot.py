@@ -36,7 +36,7 @@ class Curve:
 
 
 def write_plot(path: Path, entries: Sequence[Mapping[str, float]], *, title: str) -> None:
-    """Writes the page; `entries` are those of `trainer.grpo_figures.History`."""
+    """Writes the page; `entries` are those of `trainer.grpo.figures.History`."""
     path.write_text(page(entries, title=title), encoding="utf-8")
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from trainer.examples import Example
 from trainer.merge import special_tokens
-from trainer.recipe import Recipe
+from trainer.sft.examples import Example
+from trainer.sft.recipe import Recipe
 from worker.errors import JobError, SetupError
 from worker.reason.answer import Unparsable, parse
 from worker.reason.conversation import conversation, defused, shrunk

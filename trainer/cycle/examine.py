@@ -9,12 +9,12 @@ from PIL.Image import Image
 from schema.reasons import Reason
 from trainer.curate.balance import chance
 from trainer.curate.originals import OriginalChanged
+from trainer.cycle.sources import HeldOut
 from trainer.judge.columns import Columns, make_columns
 from trainer.judge.distance import Distance
 from trainer.judge.from_model import Asker, ask_all
 from trainer.judge.matching import match
 from trainer.judge.records import Outcome, Prediction, Truth
-from trainer.sources import HeldOut
 from worker.errors import GlobetagError, JobError, SetupError
 from worker.place.gazetteer import Gazetteer
 from worker.reason.engines import Engine, Sampling
