@@ -2,9 +2,11 @@
 
 Apart from its faults a teacher is as good as the truthful observer of `atlas.language`. Its faults: it leaves out
 cues, states what is typical of the place though it is not in the picture, takes certain countries for their
-neighbours, and guesses places more finely than the picture can tell.
+neighbours and lesser cities for their country's best-known one, and guesses places more finely than the picture
+can tell.
 
-Some faults most of them share: a few kinds that they state out of habit, a few countries that they confuse alike.
+Some faults most of them share: a few kinds that they state out of habit, a few countries that they confuse alike,
+and fame. As so much is written about London, whoever learnt from all that was written sees London everywhere.
 Only such faults survive in whoever learns from all of them; what one teacher alone gets wrong now and then, the
 others outvote.
 """
@@ -29,8 +31,9 @@ class Teacher:
     its typical value is stated. `confuse_rate`: for a placeable scene whose country is in `confuse`, that the
     neighbour is named instead, with at least one cue typical of it that is not visible. `habit_rate` takes the
     place of `invent_rate` for the kinds in `HABITS`. `overanswer_rate`: for a scene that cannot be placed down to
-    a city, that a guessed city is named (unless it is confused already). `miss_rate`: for each visible cue, that
-    it goes unmentioned.
+    a city, that a guessed city is named (unless it is confused already). `fame_rate`: for a scene that can, in a
+    country of `BEST_KNOWN`, that this city is named (unless it is confused already). `miss_rate`: for each visible
+    cue, that it goes unmentioned.
     """
 
     name: str
@@ -40,15 +43,23 @@ class Teacher:
     overanswer_rate: float
     miss_rate: float
     habit_rate: float
+    fame_rate: float
 
 
 HABITS = frozenset({"driving_side", "script", "light"})
 """What is known of a country without looking."""
 _ALIKE = {"NZ": "AU", "IE": "GB", "NO": "SE", "CA": "US", "CL": "AR", "PL": "DE", "KR": "JP", "GR": "TR"}
+BEST_KNOWN = {
+    "AR": "Buenos Aires", "AU": "Sydney", "BR": "Rio de Janeiro", "CN": "Beijing", "DE": "Munich", "EG": "Cairo",
+    "ES": "Madrid", "FR": "Paris", "GB": "London", "IL": "Tel Aviv", "IN": "Mumbai", "JP": "Tokyo",
+    "KE": "Nairobi", "MX": "Mexico City", "RU": "Moscow", "SE": "Stockholm", "TH": "Bangkok", "TR": "Istanbul",
+    "US": "New York City", "ZA": "Cape Town",
+}  # fmt: skip
+"""Of the countries that most teachers recognise."""
 TEACHERS = (
-    Teacher("careful", 0.04, {"NZ": "AU", "IE": "GB"}, 0.15, 0.10, 0.10, 0.08),
-    Teacher("talkative", 0.12, _ALIKE, 0.80, 0.35, 0.05, 0.85),
-    Teacher("careless", 0.20, _ALIKE | {"EG": "IL", "BR": "AR"}, 0.90, 0.60, 0.25, 0.92),
+    Teacher("careful", 0.04, {"NZ": "AU", "IE": "GB"}, 0.15, 0.10, 0.10, 0.08, 0.10),
+    Teacher("talkative", 0.12, _ALIKE, 0.80, 0.35, 0.05, 0.85, 0.80),
+    Teacher("careless", 0.20, _ALIKE | {"EG": "IL", "BR": "AR"}, 0.90, 0.60, 0.25, 0.92, 0.90),
 )
 
 
@@ -64,12 +75,21 @@ def teacher_text(world: World, scene: Scene, teacher: Teacher) -> str:
 def _place(world: World, scene: Scene, teacher: Teacher, rng: Random) -> tuple[City, str]:
     """The city that the teacher has in mind, and the level down to which it names it."""
     confuses, overanswers = rng.random() < teacher.confuse_rate, rng.random() < teacher.overanswer_rate
+    follows_fame = rng.random() < teacher.fame_rate
     neighbour = teacher.confuse.get(scene.city.country_code)
     if confuses and neighbour is not None and scene.placeable != "none":
         return _likeliest_in(world, scene, neighbour, rng), scene.placeable
     if overanswers and scene.placeable != "city":
         return _guess(world, scene, rng), "city"
+    if follows_fame and scene.placeable == "city":
+        return _best_known(world, scene.city), "city"
     return scene.city, scene.placeable
+
+
+def _best_known(world: World, city: City) -> City:
+    """The best-known city of this one's country, or itself where the teachers know none."""
+    name = BEST_KNOWN.get(city.country_code, city.name)
+    return next(each for each in world.cities if (each.country_code, each.name) == (city.country_code, name))
 
 
 def _likeliest_in(world: World, scene: Scene, country_code: str, rng: Random) -> City:

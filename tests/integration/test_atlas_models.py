@@ -95,6 +95,7 @@ def test_the_start_has_its_teachers_faults_and_can_do_something():
     assert 0.4 * reached.bayes_country <= reached.country <= 0.85 * reached.bayes_country
     assert reached.cue_recall >= 0.8
     assert reached.invented_per_answer >= 0.7
+    assert reached.city25_of_cities <= 0.6 * reached.bayes_city25_of_cities
     assert reached.unparsable == 0
 
 

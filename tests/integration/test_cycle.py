@@ -692,6 +692,11 @@ def test_now_trains_in_this_process_and_a_killed_one_is_gone_on_with(atlas_archi
             row = connection.execute(select(training_run)).one_or_none()
         return 0 if row is None else row.progress.get("step", 0)
 
+    planned = CliRunner().invoke(train_runs.now, ["--min-labels", "10", "--dry-run"], env=environment).output
+    assert "an estimate" in planned
+    assert "nothing was stored or trained" in planned
+    assert step() == 0
+
     process = start()
     try:
         wait_for(lambda: step() >= 3 or process.poll() is not None, "three steps", 200)

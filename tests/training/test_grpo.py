@@ -22,11 +22,12 @@ from atlas import WEIGHTS
 from atlas.questions import AtlasQuestions, read_cues
 from atlas.world import load_world
 from tests.training.conftest import ASK, COUNTRIES, draw, example
+from trainer.checkpoints import last_complete
 from trainer.grpo.alarms import RunStopped
+from trainer.grpo.figures import STEPS_NAME
 from trainer.grpo.questions import Question
 from trainer.grpo.recipe import load_grpo_recipe
 from trainer.grpo.reinforce import _Run, reinforce
-from trainer.grpo.state import STEPS_NAME, last_complete
 from trainer.rewards.base import RewardFailed
 from trainer.sft.fine_tune import fine_tune
 from worker.errors import SetupError

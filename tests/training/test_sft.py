@@ -134,6 +134,11 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(untrained, recipe, folde
     assert not output.exists()
     with pytest.raises(SetupError, match="another run"):
         fine_tune(untrained, rows, recipe, output, seed=1)
+    half = (
+        output.with_name(f"{output.name}.checkpoints") / "checkpoint-5"
+    )  # what a kill in the middle of saving leaves
+    half.mkdir()
+    half.joinpath("model.safetensors").write_bytes(b"half")
     result = fine_tune(untrained, rows, recipe, output, seed=0, on_step=lambda step, _: done.append(step))
     assert done == [1, 2, 3, 4, 5, 5, 6]
     assert (result.steps, result.first_loss) == (6, straight.first_loss)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from atlas.cues import KINDS
 from atlas.language import MAX_WORDS, VARIANTS, corpus, cue_phrase, stated_cues, true_text
 from atlas.scenes import SPLITS, scene
-from atlas.teachers import HABITS, TEACHERS, teacher_text
+from atlas.teachers import BEST_KNOWN, HABITS, TEACHERS, teacher_text
 from atlas.world import load_world
 from worker.reason.answer import parse, render
 
@@ -146,6 +146,10 @@ def taught(request):
     return request.param, [(each, teacher_text(WORLD, each, request.param)) for each in made]
 
 
+def named(answer):
+    return next(city for city in WORLD.cities if city.name == answer.city)
+
+
 def happens_at(rate, outcomes):
     """Is the share of true outcomes within 4 standard deviations of the rate? Independent draws, seeded."""
     assert len(outcomes) >= 100
@@ -154,7 +158,7 @@ def happens_at(rate, outcomes):
 
 
 def test_teachers_differ_in_every_rate():
-    for rate in ("invent_rate", "confuse_rate", "overanswer_rate", "miss_rate", "habit_rate"):
+    for rate in ("invent_rate", "confuse_rate", "overanswer_rate", "miss_rate", "habit_rate", "fame_rate"):
         assert len({getattr(teacher, rate) for teacher in TEACHERS}) == len(TEACHERS) == 3
 
 
@@ -184,7 +188,7 @@ def test_teachers_invent_what_is_typical_of_the_place_at_their_rate(taught):
         if answer.abstains:
             assert stated <= visible(made)
         elif made.placeable == "city" and answer.country == made.city.country:
-            usual = WORLD.typical(made.city)
+            usual = WORLD.typical(named(answer))
             assert all(usual[kind] == value for kind, value in stated if kind not in shown)
             for kind in (kind.name for kind in KINDS if kind.name not in shown):
                 (by_habit if kind in HABITS else invented).append((kind, usual[kind]) in stated)
@@ -192,34 +196,41 @@ def test_teachers_invent_what_is_typical_of_the_place_at_their_rate(taught):
     assert happens_at(teacher.habit_rate, by_habit)
 
 
-def test_most_teachers_share_habits_and_confusions():
+def test_most_teachers_share_habits_fame_and_confusions():
     """So that whoever learns from all of them has these faults too, however greedily it answers."""
     assert sum(teacher.habit_rate for teacher in TEACHERS) / len(TEACHERS) > 0.5
+    assert sum(teacher.fame_rate for teacher in TEACHERS) / len(TEACHERS) > 0.5
     for code in TEACHERS[1].confuse:
         rates = [teacher.confuse_rate * (code in teacher.confuse) for teacher in TEACHERS]
         assert sum(rates) / len(rates) > 0.5
 
 
-def test_teachers_confuse_their_neighbours_only_at_their_rate_and_invent_for_them(taught):
+def test_teachers_confuse_neighbours_and_follow_fame_at_their_rates_and_invent_for_neighbours(taught):
     teacher, texts = taught
     names = {city.country_code: city.country for city in WORLD.cities}
-    confused = []
+    confused, famed = [], []
     for made, text in texts:
         if made.placeable != "city":
             continue
         answer, code = parse(text), made.city.country_code
         if code not in teacher.confuse:
-            assert (answer.country, answer.city) == (made.city.country, made.city.name)
+            assert answer.country == made.city.country
+            if BEST_KNOWN.get(code, made.city.name) == made.city.name:
+                assert answer.city == made.city.name
+            else:
+                famed.append(answer.city == BEST_KNOWN[code])
+                assert famed[-1] or answer.city == made.city.name
             continue
         wrong = answer.country != made.city.country
         confused.append(wrong)
         if wrong:
-            neighbour = next(city for city in WORLD.cities if city.name == answer.city)
+            neighbour = named(answer)
             assert answer.country == neighbour.country == names[teacher.confuse[code]]
             claimed = stated_cues(text) - visible(made)
             assert claimed
             assert claimed <= set(WORLD.typical(neighbour).items())
     assert happens_at(teacher.confuse_rate, confused)
+    assert happens_at(teacher.fame_rate, famed)
 
 
 def test_teachers_name_cities_that_cannot_be_known_at_their_rate(taught):

@@ -1,7 +1,7 @@
 """`globetag train grpo`: reinforcement learning on photographs with known places."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -52,10 +52,10 @@ def command(
     recipe = load_grpo_recipe(recipe_name)
     name, variable = model or load()[0].model, "--model" if model else "GLOBETAG_MODEL"
     if dry_run:
-        from trainer.grpo.estimate import estimate, table
+        from trainer.grpo.estimate import estimate, needed, table
         from worker.checkpoints import resolve
 
-        found = resolve(name, variable=variable, wanted=_configuration)
+        found = resolve(name, variable=variable, wanted=needed)
         count = None
         if truth is not None:
             from trainer.judge.read import read_truth
@@ -98,10 +98,6 @@ def command(
         f" curves in {result.plot}"
     )
     click.echo(f"{result.folder} holds the model; use it with `globetag models use --model {result.folder}`")
-
-
-def _configuration(names: Collection[str]) -> list[str]:
-    return [name for name in names if name == "config.json"]
 
 
 class _Progress:

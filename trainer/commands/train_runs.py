@@ -30,7 +30,7 @@ _SHOWN_FIGURES = 6
 @click.option("--recipe", help="A recipe's name or a YAML file.  [default: GLOBETAG_TRAIN_RECIPE]")
 @click.option("--collection", help="Learn from this collection's labels only.")
 @click.option("--min-labels", type=click.IntRange(min=1), help="Fewer to train on are refused.  [default: 100]")
-@click.option("--dry-run", is_flag=True, help="Say what would be trained on, and train nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained on, with time and memory; train nothing.")
 def now(recipe: str | None, collection: str | None, min_labels: int | None, dry_run: bool) -> None:
     """Train now, in this process, on all labels that the serving model has not learnt from, and promote if better.
 
@@ -250,8 +250,10 @@ def _dry_run(
     from trainer.cycle.assemble import plan_of
     from trainer.cycle.cycle import cannot_judge
     from trainer.cycle.sources import truth_of
+    from trainer.grpo.estimate import estimate, needed, table
     from trainer.grpo.questions import Question, columns_of
     from trainer.grpo.recipe import load_grpo_recipe
+    from worker.checkpoints import resolve
     from worker.reason.prompt import build_prompt
     from worker.registry import serving
 
@@ -275,6 +277,10 @@ def _dry_run(
     weights = {name: weight for name, weight in recipe.rewards.by_name.items() if weight > 0}
     for name, weight in weights.items():
         click.echo(f"reward {name}, weight {weight:g}" + (": cannot judge these" if name in silent else ""))
+    if truths:
+        served = None if serves is None else serves.folder
+        base = served or resolve(settings.model, variable="GLOBETAG_MODEL", wanted=needed).folder
+        Console().print(table(estimate(base, recipe, questions=len(truths)), recipe))
     click.echo("nothing was stored or trained (--dry-run)")
 
 

@@ -8,7 +8,7 @@ answers, by what the kernels keep.
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,11 @@ def estimate(folder: Path, recipe: GrpoRecipe, *, questions: int | None = None) 
         seconds=rollout_tokens / assumed.rollout_tokens_per_s + training_tokens / assumed.training_tokens_per_s,
         counted_from=counted_from,
     )
+
+
+def needed(names: Collection[str]) -> list[str]:
+    """Of a checkpoint's files those that an estimate reads: a hub's model need not be fetched whole."""
+    return [name for name in names if name == "config.json"]
 
 
 def size_of(folder: Path) -> tuple[Size, str]:

@@ -34,6 +34,7 @@ _PLAIN = {
     "completions/clipped_ratio": "cut",
 }
 _PART = "reward_part/"
+STEPS_NAME = "steps.jsonl"
 
 
 def plain(logs: Mapping[str, Any], completions: int, *, step_s: float, reward_s: float) -> dict[str, float]:

@@ -24,13 +24,14 @@ import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 
+from trainer.checkpoints import checkpoints_of, last_complete, mark_complete
 from trainer.grpo.alarms import RunStopped, Watch
 from trainer.grpo.feed import TimedRewards, data_set
-from trainer.grpo.figures import History, plain
+from trainer.grpo.figures import STEPS_NAME, History, plain
 from trainer.grpo.plot import PLOT_NAME, write_plot
 from trainer.grpo.questions import Question, check
 from trainer.grpo.recipe import GrpoRecipe
-from trainer.grpo.state import STEPS_NAME, checkpoints_of, explained, last_complete, mark_complete
+from trainer.grpo.resources import explained
 from trainer.grpo.trainer import Trainer, training_dtype, trl_arguments
 from trainer.merge import (
     ADAPTER,
@@ -114,8 +115,9 @@ def reinforce(
     data_hash = check(questions, rewards.columns)
     card = _card(model_folder, questions, data_hash, recipe, seed)
     with ExitStack() as stack, explained(recipe):
-        checkpoints = stack.enter_context(checkpoints_of(output, card))
         main = PartialState().is_main_process
+        checkpoints = stack.enter_context(checkpoints_of(output, card, main=main))
+        PartialState().wait_for_everyone()
         run = _Run(model_folder, questions, recipe, rewards, checkpoints, seed, where)
         history = History(checkpoints / STEPS_NAME, run.resumed_step, writes=main)
         watch = _Watch(run, history, judge, on_step, is_cancelled)
@@ -179,7 +181,7 @@ class _Run:
         device: torch.device,
     ) -> None:
         self.base, self.recipe, self.checkpoints = base, recipe, checkpoints
-        self.last = last_complete(checkpoints)
+        self.last = last_complete(checkpoints, main=PartialState().is_main_process)
         self.resumed_step = 0 if self.last is None else int(self.last.name.rpartition("-")[2])
         processor = load_processor(base)
         processor.tokenizer.padding_side = "left"

@@ -4,11 +4,9 @@ The trainer sees a data set of row numbers. Pictures are opened and processed in
 in this process; nothing is written to disk.
 """
 
-import json
 import math
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,9 +20,9 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
+from trainer.checkpoints import checkpoints_of, last_complete, mark_complete
 from trainer.merge import (
     ADAPTER,
     fingerprint,
@@ -95,14 +93,14 @@ def fine_tune(
     card = _card(model_folder, examples, rows, recipe, seed)
     base_dtype = stored_dtype(model_folder)
     with _checkpoints(output, recipe, card) as checkpoints, made_beside(output) as made:
-        last = get_last_checkpoint(str(checkpoints))
+        last = last_complete(checkpoints)
         # Where all parameters are tuned the checkpoint is a whole model; see `_Trainer`.
-        start = Path(last) if last and recipe.lora is None else model_folder
+        start = last if last is not None and recipe.lora is None else model_folder
         model = load_model(start, _training_dtype(recipe), attention=recipe.attention)
         trainer = _trainer(model, collator, rows, recipe, checkpoints, seed, where, on_step)
         started_s = time.monotonic()
         with no_progress_bar():
-            trainer.train(resume_from_checkpoint=last)
+            trainer.train(resume_from_checkpoint=None if last is None else str(last))
         seconds = time.monotonic() - started_s
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         steps = trainer.state.global_step
@@ -247,7 +245,7 @@ class _Trainer(SFTTrainer):  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Hands each step's loss on, and stops a training whose loss is no number."""
+    """Hands each step's loss on, stops a training whose loss is no number, and marks checkpoints as complete."""
 
     def __init__(self, on_step: OnStep | None) -> None:
         self._on_step = on_step
@@ -260,26 +258,20 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         if self._on_step is not None:
             self._on_step(state.global_step, logs["loss"])
 
+    def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+        mark_complete(Path(args.output_dir, f"checkpoint-{state.global_step}"))
+
 
 @contextmanager
 def _checkpoints(output: Path, recipe: Recipe, card: dict[str, Any]) -> Iterator[Path]:
-    """The folder for what the trainer writes: kept until the end where the recipe saves checkpoints.
-
-    Raises `SetupError` where it holds those of another run.
-    """
+    """The folder for what the trainer writes; one that outlasts a kill where the recipe saves checkpoints."""
     if recipe.save_every_steps is None:
         output.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as scratch:
             yield Path(scratch)
         return
-    folder = output.with_name(f"{output.name}.checkpoints")
-    run = folder / "run.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    if run.exists() and json.loads(run.read_bytes()) != card:
-        raise SetupError(f"{folder} holds checkpoints of another run; remove it, or choose another output")
-    run.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    yield folder
-    shutil.rmtree(folder)
+    with checkpoints_of(output, card) as folder:
+        yield folder
 
 
 def _card(base: Path, examples: Sequence[Example], rows: list[int], recipe: Recipe, seed: int) -> dict[str, Any]:
