@@ -27,6 +27,9 @@ GRAIN_LEVELS: Final = 28.0
 _HORIZONS: Final = {"street": 0.58, "landmark": 0.66, "landscape": 0.58}
 _ROAD_KINDS: Final = frozenset({"driving_side", "centre_line", "kerb", "taxi", "plate"})
 
+OnDrawn = Callable[[str, Image.Image], None]
+"""Told the class of what was drawn last, and the picture so far (twice the side, before light and grain)."""
+
 _Matrix = tuple[float, float, float, float]
 _FILMS: Final[Mapping[str, tuple[float, float, _Matrix]]] = {
     # saturation kept, grey levels added at the end, (gain, and the balance of red, green and blue)
@@ -42,10 +45,11 @@ _FILMS: Final[Mapping[str, tuple[float, float, _Matrix]]] = {
 _LUMA: Final = (0.299, 0.587, 0.114)
 
 
-def render(scene: Scene, side_px: int = 112) -> Image.Image:
+def render(scene: Scene, side_px: int = 112, *, on_drawn: OnDrawn = lambda _class, _picture: None) -> Image.Image:
     """The square RGB picture of a scene; the same scene and side give the same pixels.
 
-    Raises `KeyError` for a view, weather, cue or distractor that is not drawn here.
+    `on_drawn` follows the drawing from back to front, and must not draw (see `atlas.areas`). Raises `KeyError`
+    for a view, weather, cue or distractor that is not drawn here.
     """
     big_px = 2 * side_px
     picture = backdrop.sky(scene.weather, big_px).copy()
@@ -53,6 +57,11 @@ def render(scene: Scene, side_px: int = 112) -> Image.Image:
     size_px = (big_px, big_px)
     frame = Pen(draw, size_px, least_px=1)
     rng = random.Random(scene.seed)
+
+    def drawn(class_: str) -> None:
+        on_drawn(class_, picture)
+
+    drawn("sky")
     match scene.view:
         case "interior":
             backdrop.draw_interior(frame, rng)
@@ -63,33 +72,42 @@ def render(scene: Scene, side_px: int = 112) -> Image.Image:
         case "fog":
             backdrop.draw_fog(frame, rng)
         case _:
-            _draw_open_air(scene, frame, rng)
-    _draw_cues(scene, draw, size_px)
+            _draw_open_air(scene, frame, rng, drawn)
+    if scene.view not in _HORIZONS:
+        drawn(scene.view)
+    _draw_cues(scene, draw, size_px, drawn)
     taken = [cue.box for cue in scene.visible]
     for number, name in enumerate(scene.distractors):
         chance = random.Random(scene.seed + 7919 * (number + 1))
         if (box := backdrop.place_thing(name, taken, chance)) is not None:
             taken.append(box)
             backdrop.draw_thing(Pen(draw, size_px, box), name, chance)
+            drawn(name)
     rng = random.Random(scene.seed ^ 0x5EED)  # anew: what was drawn must not change light and grain
     _draw_falling(scene.weather, frame, rng)
     return _grainy(_filmed(picture.reduce(2), scene.weather, rng), scene.noise, rng)
 
 
-def _draw_open_air(scene: Scene, frame: Pen, rng: random.Random) -> None:
+def _draw_open_air(scene: Scene, frame: Pen, rng: random.Random, drawn: Callable[[str], None]) -> None:
     """Sky, hidden skyline, paving, and the road where the scene is a street or shows a part of one."""
     boxes = {cue.kind: cue.box for cue in scene.visible}
     horizon = _HORIZONS[scene.view] + rng.uniform(-0.015, 0.015)
     backdrop.draw_clouds(frame, scene.weather, rng)
+    drawn("sky")
     backdrop.draw_paving(frame, horizon)
+    drawn("paving")
     left, _, right, _ = boxes.get("relief", (0.5, 0.0, 0.5, 0.0))
     for x0, x1 in ((0.0, left), (right, 1.0)):
         backdrop.draw_hoarding(frame, x0, x1, horizon + 0.005, rng)
+    drawn("hoarding")
     if scene.view == "street" or boxes.keys() & _ROAD_KINDS:
         backdrop.draw_road(frame, horizon + 0.01, rng)
+        drawn("road")
 
 
-def _draw_cues(scene: Scene, draw: ImageDraw.ImageDraw, size_px: tuple[int, int]) -> None:
+def _draw_cues(
+    scene: Scene, draw: ImageDraw.ImageDraw, size_px: tuple[int, int], drawn: Callable[[str], None]
+) -> None:
     """Each cue in its box, far ones first. Every kind has its own chance, so that none moves another."""
     values = {cue.kind: cue.value for cue in scene.visible}
     for cue in sorted(scene.visible, key=lambda cue: _DEPTH[cue.kind]):
@@ -97,6 +115,7 @@ def _draw_cues(scene: Scene, draw: ImageDraw.ImageDraw, size_px: tuple[int, int]
         if cue.kind == "script":
             backdrop.draw_sign_fixing(Pen(draw, size_px), cue.box)
         _DRAWINGS[cue.kind](pen, cue.value, values, random.Random(scene.seed + 104729 * (_DEPTH[cue.kind] + 1)))
+        drawn(cue.kind)
 
 
 def _car(pen: Pen, side: str, values: Mapping[str, str], _rng: random.Random) -> None:

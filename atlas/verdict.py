@@ -173,7 +173,7 @@ def as_prediction(id_: str, row: ExportRow | None) -> Prediction:
     if row.reasoning is not None:
         cues = frozenset(f"{kind}={value}" for kind, value in stated_cues(row.reasoning))
     if row.lat is None or row.lon is None:
-        outcome = Outcome.UNRESOLVED if row.reason == Reason.UNKNOWN_PLACE else Outcome.REFUSED
+        outcome = Outcome.UNRESOLVED if row.reason == Reason.PLACE_UNKNOWN else Outcome.REFUSED
         return Prediction(id_, outcome, stated_cues=cues, detail=row.detail)
     return Prediction(
         id_,

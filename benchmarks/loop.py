@@ -13,8 +13,7 @@ first to last, and a few photographs of the Atlas without a position keep arrivi
 Learnt from are the curated photographs, with what only the Atlas knows (true cues, how well each can be placed).
 Judged by are the Atlas's own test scenes, with photographers as clusters: cities held out of a closed world can
 never be learnt (docs/LOG.md, "Curating: what the split costs"). The radius is 200 km, the size of a region: what
-so short a training teaches is countries and regions, and at 25 km a few hundred scenes could not tell it from
-chance.
+so short a training teaches is countries and regions.
 
 `jobs_lost`: jobs that were enqueued and are not done at the end; `changeovers`: how often the version changes
 along the rows of `prediction`, 2 where each exchange is seen exactly once; `gain_points`: share within the radius,
@@ -22,8 +21,9 @@ new minus serving, with its 95 % interval; `worse_points`: the same of the spoil
 its run's number, which depends on how often the beat has looked before; so figures differ a little from time to
 time. `--quick` takes fewer steps and scenes and ends within ten minutes on two idle cores.
 
-So short a training wins narrowly, and the verdict may refuse it as chance: `promoted` is 0 then, and `rolled_back`
-is not measured. The reasons stand on standard error.
+The verdict may refuse the training: it makes models that answer somewhat more often where nothing can be told, and
+among a few hundred such scenes chance may take that beyond what is tolerated (docs/LOG.md). `promoted` is 0 then,
+and `rolled_back` is not measured. The reasons stand on standard error.
 
 Long because the stages are one story, and what they wait for and count is told beside them.
 """
@@ -121,8 +121,8 @@ class Size:
     labels: int = _LABELS
 
 
-FULL = Size(steps=120, scenes=600, judge_every_steps=50)
-QUICK = Size(steps=100, scenes=500, judge_every_steps=None)
+FULL = Size(steps=120, scenes=1500, judge_every_steps=50)
+QUICK = Size(steps=100, scenes=1000, judge_every_steps=None)
 
 
 def main() -> None:

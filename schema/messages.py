@@ -36,7 +36,11 @@ CollectionName = Annotated[str, StringConstraints(strip_whitespace=True, min_len
 
 
 class Hints(BaseModel):
-    """What the archive's records say about a photograph. Claims: they may be wrong or hostile."""
+    """What the archive's records say about a photograph. Claims: they may be wrong or hostile.
+
+    `region` is kept to: a place outside it is none. It names countries or first-level divisions, with `;` between
+    several.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

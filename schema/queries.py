@@ -6,7 +6,7 @@ group, whatever its size. Rows are always touched in a fixed order, so that two 
 The file is long on purpose: whoever asks what is run against the database reads one file.
 """
 
-from sqlalchemy import text
+from sqlalchemy import BigInteger, Boolean, Integer, bindparam, text
 
 # ---------------------------------------------------------------- collections and models
 
@@ -285,8 +285,9 @@ CLAIM = text("""
     )
     UPDATE job SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = now(),
         lease_until = now() + make_interval(secs => :lease_s)
-    FROM wanted WHERE job.id = wanted.id
-    RETURNING job.id, job.uri, job.hints, job.verify, job.attempts, job.losses
+    FROM wanted, collection c WHERE job.id = wanted.id AND c.id = job.collection_id
+    RETURNING job.id, job.uri, job.hints, job.verify, job.attempts, job.losses, c.name AS collection, c.region,
+        c.max_radius_km
 """)
 
 # Rows: id, collection, uri, hints, verify, priority. Jobs that a foreign producer sent straight to the workers:
@@ -295,14 +296,17 @@ CLAIM_FOREIGN = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             id uuid, collection text, uri text, hints jsonb, verify boolean, priority smallint)
+    ), started AS (
+        INSERT INTO job (id, collection_id, uri, hints, verify, priority, state, attempts, worker, started_at,
+                         published_at, lease_until)
+        SELECT g.id, c.id, g.uri, g.hints, g.verify, g.priority, 'running', 1, :worker, now(), now(),
+               now() + make_interval(secs => :lease_s)
+        FROM given g JOIN collection c ON c.name = g.collection ORDER BY g.id
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id, uri, hints, verify, attempts, losses, collection_id
     )
-    INSERT INTO job (id, collection_id, uri, hints, verify, priority, state, attempts, worker, started_at,
-                     published_at, lease_until)
-    SELECT g.id, c.id, g.uri, g.hints, g.verify, g.priority, 'running', 1, :worker, now(), now(),
-           now() + make_interval(secs => :lease_s)
-    FROM given g JOIN collection c ON c.name = g.collection ORDER BY g.id
-    ON CONFLICT (id) DO NOTHING
-    RETURNING id, uri, hints, verify, attempts, losses
+    SELECT s.id, s.uri, s.hints, s.verify, s.attempts, s.losses, c.name AS collection, c.region, c.max_radius_km
+    FROM started s JOIN collection c ON c.id = s.collection_id
 """)
 
 # Which of these job ids exist.
@@ -333,7 +337,7 @@ FIND_ANSWERS = text("""
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(sha256 text, request_hash text)
     )
     SELECT g.sha256, g.request_hash, i.id AS image_id, p.id AS prediction_id, p.status,
-           i.embedding_model_id = :gate_version_id AS embedded,
+           i.embedding_model_id = :embedding_model_id AS embedded,
            EXISTS (SELECT FROM label l WHERE l.image_id = i.id) AS known
     FROM given g
     JOIN image i USING (sha256)
@@ -380,20 +384,23 @@ SAVE = text("""
     ), predictions AS (
         INSERT INTO prediction (image_id, status, reason, detail, lat, lon, radius_km, coverage, granularity,
                                 country_code, region, city, geoname_id, stated_place, confidence, gate_score,
-                                alternatives, notes, pipeline_version, request_hash, model_version_id,
-                                gate_version_id, prompt_hash, sampling, gazetteer_version, code_version)
+                                alternatives, suggestions, notes, pipeline_version, request_hash, model_version_id,
+                                gate_version_id, prompt_hash, sampling, gazetteer_version, code_version,
+                                answers_version, difficulty, calibration_id)
         SELECT DISTINCT ON (i.id, r.request_hash, r.status = 'failed')
                i.id, r.status, r.reason, r.detail, r.lat, r.lon, r.radius_km, r.coverage, r.granularity,
                r.country_code, r.region, r.city, r.geoname_id, r.stated_place, r.confidence, r.gate_score,
-               r.alternatives, r.notes, :pipeline_version, r.request_hash, :model_version_id,
-               :gate_version_id, :prompt_hash, CAST(:sampling AS jsonb), :gazetteer_version, :code_version
+               r.alternatives, r.suggestions, r.notes, :pipeline_version, r.request_hash, :model_version_id,
+               :gate_version_id, :prompt_hash, CAST(:sampling AS jsonb), :gazetteer_version, :code_version,
+               :answers_version, r.difficulty, r.calibration_id
         FROM given g
         JOIN images i ON i.sha256 = g.image->>'sha256',
         jsonb_to_record(g.prediction) AS r(
             status text, reason text, detail text, lat double precision, lon double precision,
             radius_km double precision, coverage double precision, granularity text, country_code text,
             region text, city text, geoname_id bigint, stated_place text, confidence double precision,
-            gate_score double precision, alternatives jsonb, notes jsonb, request_hash text)
+            gate_score double precision, alternatives jsonb, suggestions jsonb, notes jsonb, request_hash text,
+            difficulty jsonb, calibration_id bigint)
         WHERE g.prediction IS NOT NULL
         ORDER BY i.id, r.request_hash, r.status = 'failed', g.n
         ON CONFLICT (image_id, pipeline_version, request_hash) WHERE status <> 'failed'
@@ -406,12 +413,13 @@ SAVE = text("""
         LEFT JOIN predictions p ON p.image_id = i.id AND p.request_hash = g.prediction->>'request_hash'
             AND (p.status = 'failed') = (g.prediction->>'status' = 'failed')
     ), traces AS (
-        INSERT INTO trace (prediction_id, reasoning, answer, cues, tokens, mean_logprob, finish_reason)
+        INSERT INTO trace (prediction_id, reasoning, answer, cues, tokens, mean_logprob, finish_reason, samples)
         SELECT DISTINCT ON (m.prediction_id)
-               m.prediction_id, r.reasoning, r.answer, r.cues, r.tokens, r.mean_logprob, r.finish_reason
+               m.prediction_id, r.reasoning, r.answer, r.cues, r.tokens, r.mean_logprob, r.finish_reason, r.samples
         FROM given g JOIN matched m USING (n),
         jsonb_to_record(g.trace) AS r(
-            reasoning text, answer text, cues jsonb, tokens integer, mean_logprob real, finish_reason text)
+            reasoning text, answer text, cues jsonb, tokens integer, mean_logprob real, finish_reason text,
+            samples jsonb)
         WHERE g.trace IS NOT NULL AND m.prediction_id IS NOT NULL
         ORDER BY m.prediction_id, g.n
         ON CONFLICT (prediction_id) DO NOTHING
@@ -481,6 +489,28 @@ READ_JOBS = text("""
     ORDER BY j.uri, j.id
 """)
 
+# What may contradict each other about each photograph of a collection (NULL: all), by folder and time: the known
+# place that counts, the prediction of a trained model, the records. A folder is an address up to the last slash.
+READ_CONFLICTING = text("""
+    SELECT j.uri, regexp_replace(j.uri, '[^/]*$', '') AS folder, j.finished_at, i.taken_at,
+           coalesce(j.hints->>'text', i.caption) AS caption, c.region AS collection_region,
+           j.hints->>'region' AS job_region, l.lat, l.lon, l.source,
+           CASE WHEN NOT m.untrained THEN p.lat END AS predicted_lat,
+           CASE WHEN NOT m.untrained THEN p.lon END AS predicted_lon, p.radius_km AS predicted_radius_km
+    FROM job j
+    JOIN collection c ON c.id = j.collection_id
+    JOIN image i ON i.id = j.image_id
+    LEFT JOIN prediction p ON p.id = j.prediction_id AND p.status = 'located'
+    LEFT JOIN model_version m ON m.id = p.model_version_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM label WHERE label.image_id = j.image_id
+        ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC
+        LIMIT 1
+    ) l ON true
+    WHERE CAST(:collection AS text) IS NULL OR c.name = :collection
+    ORDER BY c.id, folder, i.taken_at, j.uri
+""")
+
 # Collections with their counts.
 LIST_PROGRESS = text("SELECT * FROM collection_progress ORDER BY collection")
 
@@ -499,6 +529,198 @@ PGMQ_INSTALLED = text("SELECT to_regclass('pgmq.meta') IS NOT NULL")
 
 # One process installs it, the others wait.
 PGMQ_INSTALL_LOCK = text("SELECT pg_advisory_xact_lock(7453285197)")
+
+# ---------------------------------------------------------------- the gallery: photographs with a known place
+
+# Written into the statement instead of sent beside it: an index counts only where the planner sees these values.
+_MODEL_ID = bindparam("model_id", type_=BigInteger, literal_execute=True)
+_DIMENSIONS = bindparam("dimensions", type_=Integer, literal_execute=True)
+_EVERYWHERE = bindparam("everywhere", type_=Boolean, literal_execute=True)
+
+# The nearest in a collection (everywhere: in all) by their embeddings of one model, each compared, so exactly.
+# With the place that counts (manual > exif, xmp > import, then the latest). Never the image :sha256 itself. An
+# image that several collections hold may come several times. The bare column is compared: no HNSW index fits that.
+NEAREST_EXACT = text("""
+    WITH near AS MATERIALIZED (
+        SELECT g.image_id, g.embedding <=> CAST(:embedding AS halfvec) AS distance
+        FROM gallery g
+        WHERE g.embedding_model_id = :model_id AND (:everywhere OR g.collection_id = :collection_id)
+          AND g.image_id IS DISTINCT FROM (SELECT id FROM image WHERE sha256 = :sha256)
+        ORDER BY distance LIMIT :rows
+    )
+    SELECT n.image_id, i.sha256, 1 - n.distance AS cosine, l.source, l.lat, l.lon,
+           l.country_code, l.region, l.city, l.geoname_id, CAST(NULL AS double precision) AS minutes_apart
+    FROM near n JOIN image i ON i.id = n.image_id
+    JOIN LATERAL (
+        SELECT * FROM label WHERE label.image_id = n.image_id
+        ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
+    ) l ON true
+    ORDER BY n.distance, n.image_id
+""").bindparams(_MODEL_ID, _EVERYWHERE)
+
+# The same by the HNSW index of this model (see GALLERY_INDEX_DDL), so nearly.
+NEAREST_INDEXED = text("""
+    WITH near AS MATERIALIZED (
+        SELECT g.image_id,
+               CAST(g.embedding AS halfvec(:dimensions)) <=> CAST(:embedding AS halfvec(:dimensions)) AS distance
+        FROM gallery g
+        WHERE g.embedding_model_id = :model_id AND (:everywhere OR g.collection_id = :collection_id)
+          AND g.image_id IS DISTINCT FROM (SELECT id FROM image WHERE sha256 = :sha256)
+        ORDER BY distance LIMIT :rows
+    )
+    SELECT n.image_id, i.sha256, 1 - n.distance AS cosine, l.source, l.lat, l.lon,
+           l.country_code, l.region, l.city, l.geoname_id, CAST(NULL AS double precision) AS minutes_apart
+    FROM near n JOIN image i ON i.id = n.image_id
+    JOIN LATERAL (
+        SELECT * FROM label WHERE label.image_id = n.image_id
+        ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
+    ) l ON true
+    ORDER BY n.distance, n.image_id
+""").bindparams(_MODEL_ID, _DIMENSIONS, _EVERYWHERE)
+
+# How an HNSW scan goes on, until the end of the transaction: with how many candidates, and that it goes on beyond
+# them until enough rows have passed the conditions.
+HNSW_EFFORT = text("""
+    SELECT set_config('hnsw.ef_search', CAST(:ef_search AS text), true),
+           set_config('hnsw.iterative_scan', 'relaxed_order', true)
+""")
+
+# Photographs of the same collection and folder (:folder with its last slash) that were taken within :gap_minutes
+# of :taken_at, the nearest in time first. A clock that shows midnight sharp knows the day alone. At most :seen
+# photographs of that time are looked at, whatever their folder.
+SAME_SERIES = text("""
+    WITH about AS MATERIALIZED (
+        SELECT g.image_id, g.embedding,
+               abs(extract(epoch FROM g.taken_at - CAST(:taken_at AS timestamp))) / 60 AS minutes_apart
+        FROM gallery g
+        WHERE g.collection_id = :collection_id AND g.embedding_model_id = :model_id
+          AND g.taken_at BETWEEN CAST(:taken_at AS timestamp) - make_interval(secs => 60 * :gap_minutes)
+                             AND CAST(:taken_at AS timestamp) + make_interval(secs => 60 * :gap_minutes)
+          AND g.taken_at <> date_trunc('day', g.taken_at)
+          AND g.image_id IS DISTINCT FROM (SELECT id FROM image WHERE sha256 = :sha256)
+        LIMIT :seen
+    )
+    SELECT t.image_id, i.sha256, 1 - (t.embedding <=> CAST(:embedding AS halfvec)) AS cosine, l.source,
+           l.lat, l.lon, l.country_code, l.region, l.city, l.geoname_id,
+           CAST(t.minutes_apart AS double precision) AS minutes_apart
+    FROM about t JOIN image i ON i.id = t.image_id
+    JOIN LATERAL (
+        SELECT * FROM label WHERE label.image_id = t.image_id
+        ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
+    ) l ON true
+    WHERE EXISTS (
+        SELECT FROM job j
+        WHERE j.image_id = t.image_id AND j.collection_id = :collection_id AND starts_with(j.uri, :folder)
+          AND strpos(split_part(split_part(substr(j.uri, length(:folder) + 1), '?', 1), '#', 1), '/') = 0)
+    ORDER BY t.minutes_apart, t.image_id LIMIT :rows
+""")
+
+# A collection's id, if there is one of that name.
+COLLECTION_ID = text("SELECT id FROM collection WHERE name = :collection")
+
+# The gate whose embeddings are searched: is it recorded, and trained?
+EMBEDDING_MODEL = text("SELECT untrained FROM model_version WHERE id = :model_id AND kind = 'gate'")
+
+# How many photographs a collection's (everywhere: the whole) gallery holds, counted up to :most.
+GALLERY_SIZE = text("""
+    SELECT count(*) FROM (
+        SELECT FROM gallery
+        WHERE embedding_model_id = :model_id AND (:everywhere OR collection_id = :collection_id)
+        LIMIT :most
+    ) counted
+""").bindparams(_MODEL_ID, _EVERYWHERE)
+
+# The known places of up to :places photographs of it, spread evenly over the ids.
+GALLERY_SAMPLE = text("""
+    WITH ends AS (
+        SELECT min(image_id) AS first, max(image_id) AS last FROM gallery
+        WHERE embedding_model_id = :model_id AND (:everywhere OR collection_id = :collection_id)
+    ), drawn AS (
+        SELECT DISTINCT s.image_id
+        FROM ends, generate_series(0, CAST(:places AS integer) - 1) AS step,
+        LATERAL (
+            SELECT g.image_id FROM gallery g
+            WHERE g.embedding_model_id = :model_id AND (:everywhere OR g.collection_id = :collection_id)
+              AND g.image_id >= ends.first + (ends.last - ends.first) * step / greatest(:places - 1, 1)
+            ORDER BY g.image_id LIMIT 1
+        ) s
+    )
+    SELECT l.lat, l.lon FROM drawn d
+    JOIN LATERAL (
+        SELECT * FROM label WHERE label.image_id = d.image_id
+        ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
+    ) l ON true
+    ORDER BY d.image_id
+""").bindparams(_MODEL_ID, _EVERYWHERE)
+
+# The models that the gallery has embeddings of, with how many photographs and dimensions, and their HNSW index:
+# NULL where there is none, not valid where its build was broken off.
+GALLERY_MODELS = text("""
+    SELECT m.id AS model_id, m.name AS model, m.version, m.untrained, n.photographs, d.dimensions,
+           x.name AS index_name, x.valid, x.size_bytes
+    FROM model_version m
+    JOIN (SELECT embedding_model_id, count(*) AS photographs FROM gallery GROUP BY 1) n
+        ON n.embedding_model_id = m.id
+    JOIN LATERAL (
+        SELECT vector_dims(embedding) AS dimensions FROM gallery g WHERE g.embedding_model_id = m.id LIMIT 1
+    ) d ON true
+    LEFT JOIN LATERAL (
+        SELECT c.relname AS name, i.indisvalid AS valid, pg_relation_size(c.oid) AS size_bytes
+        FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE i.indrelid = CAST('gallery' AS regclass) AND c.relname = 'ix_gallery_hnsw_' || m.id
+    ) x ON true
+    WHERE CAST(:model_id AS bigint) IS NULL OR m.id = :model_id
+    ORDER BY m.id
+""")
+
+# Is there a whole HNSW index of this model?
+GALLERY_IS_INDEXED = text("""
+    SELECT EXISTS (
+        SELECT FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+        WHERE i.indrelid = CAST('gallery' AS regclass) AND i.indisvalid AND i.indisready
+          AND c.relname = 'ix_gallery_hnsw_' || CAST(:model_id AS bigint))
+""")
+
+# The statement that builds it, for Postgres puts no parameters into definitions. Beside running workers, outside
+# of any transaction. A half vector takes two bytes a number and loses less than the index itself.
+GALLERY_INDEX_DDL = text("""
+    SELECT format('CREATE INDEX CONCURRENTLY %I ON gallery'
+                  ' USING hnsw ((CAST(embedding AS halfvec(%s))) halfvec_cosine_ops)'
+                  ' WITH (m = %s, ef_construction = %s) WHERE embedding_model_id = %s',
+                  'ix_gallery_hnsw_' || CAST(:model_id AS bigint), CAST(:dimensions AS integer),
+                  CAST(:m AS integer), CAST(:ef_construction AS integer), CAST(:model_id AS bigint))
+""")
+
+# The statement that drops it.
+GALLERY_UNINDEX_DDL = text("""
+    SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I', 'ix_gallery_hnsw_' || CAST(:model_id AS bigint))
+""")
+
+# HNSW indexes of models that the gallery has nothing of any more.
+GALLERY_IDLE_INDEXES = text("""
+    SELECT CAST(substr(c.relname, length('ix_gallery_hnsw_') + 1) AS bigint) AS model_id
+    FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
+    WHERE i.indrelid = CAST('gallery' AS regclass) AND starts_with(CAST(c.relname AS text), 'ix_gallery_hnsw_')
+      AND NOT EXISTS (
+          SELECT FROM gallery WHERE embedding_model_id = CAST(substr(c.relname, length('ix_gallery_hnsw_') + 1)
+                                                              AS bigint))
+""")
+
+# One process builds; held by its session, so that it ends with the process. False: another one is at work.
+GALLERY_INDEX_LOCK = text("SELECT pg_try_advisory_lock(7453285200)")
+
+GALLERY_INDEX_UNLOCK = text("SELECT pg_advisory_unlock(7453285200)")
+
+# How much memory a build may take, and how many helpers, for this session. It waits for transactions that began
+# before it, however long they take.
+GALLERY_BUILD_EFFORT = text("""
+    SELECT set_config('maintenance_work_mem', CAST(:memory_mb AS text) || 'MB', false),
+           set_config('max_parallel_maintenance_workers', CAST(:helpers AS text), false),
+           set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)
+""")
+
+# Takes GALLERY_BUILD_EFFORT back.
+GALLERY_BUILD_DONE = text("RESET ALL")
 
 # ---------------------------------------------------------------- judging: known places against predictions
 
@@ -548,6 +770,59 @@ LABELS_NOT_ASKED = text("""
       AND (CAST(:collection AS text) IS NULL OR EXISTS (
           SELECT FROM job j JOIN collection c ON c.id = j.collection_id
           WHERE j.image_id = i.id AND c.name = :collection))
+""")
+
+# ---------------------------------------------------------------- calibrating: how far off an answer may be
+
+# What workers use whose answers are of this version: of each collection (NULL: all others) the newest, unless it
+# has expired.
+CALIBRATIONS_IN_FORCE = text("""
+    SELECT * FROM (
+        SELECT DISTINCT ON (c.collection_id) c.id, c.version, n.name AS collection, c.parameters, c.expires_at
+        FROM calibration c LEFT JOIN collection n ON n.id = c.collection_id
+        WHERE c.answers_version = :answers_version
+        ORDER BY c.collection_id, c.id DESC
+    ) newest
+    WHERE expires_at > now() ORDER BY id
+""")
+
+# Returns its id.
+ADD_CALIBRATION = text("""
+    INSERT INTO calibration (model_version_id, version, coverage, parameters, collection_id, answers_version,
+                             photographs, clusters, figures, expires_at)
+    VALUES (:model_version_id, :version, :coverage, CAST(:parameters AS jsonb),
+            (SELECT id FROM collection WHERE name = :collection), :answers_version, :photographs, :clusters,
+            CAST(:figures AS jsonb), now() + make_interval(days => :days))
+    RETURNING id
+""")
+
+# All calibrations, with where they stand; the latest first.
+LIST_CALIBRATIONS = text("SELECT * FROM calibration_standing ORDER BY calibration_id DESC LIMIT :limit")
+
+# What could be calibrated: answers about images in a collection (NULL: all) whose place is known, by their
+# version, the latest first.
+CALIBRATABLE = text("""
+    SELECT coalesce(p.answers_version, p.pipeline_version) AS answers_version, p.model_version_id, m.name AS model,
+           m.version AS model_version, m.untrained, m.folder IS NOT NULL AS registered,
+           count(*) AS answers, count(p.difficulty) AS with_difficulty, max(p.created_at) AS latest
+    FROM prediction p JOIN model_version m ON m.id = p.model_version_id
+    WHERE p.status <> 'failed' AND EXISTS (SELECT FROM label l WHERE l.image_id = p.image_id)
+      AND (CAST(:collection AS text) IS NULL OR EXISTS (
+          SELECT FROM job j JOIN collection c ON c.id = j.collection_id
+          WHERE j.image_id = p.image_id AND c.name = :collection))
+    GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY latest DESC, 1
+""")
+
+# The latest answer of this version for each image. A place that was chosen and then refused for its radius stands
+# first among the alternatives: without it only easy photographs would be left.
+ANSWERS_TO_CALIBRATE = text("""
+    SELECT DISTINCT ON (image_id) image_id, difficulty,
+           coalesce(lat, CAST(alternatives->0->>'lat' AS double precision)) AS lat,
+           coalesce(lon, CAST(alternatives->0->>'lon' AS double precision)) AS lon
+    FROM prediction
+    WHERE coalesce(answers_version, pipeline_version) = :answers_version AND model_version_id = :model_version_id
+      AND status <> 'failed'
+    ORDER BY image_id, created_at DESC, id DESC
 """)
 
 # ---------------------------------------------------------------- curating: what may be learnt from
@@ -605,12 +880,46 @@ EMBEDDINGS = text("""
     WHERE id = ANY(CAST(:ids AS bigint[])) AND embedding IS NOT NULL AND embedding_model_id IS NOT NULL
 """)
 
+# What a model (:model_version_id) last came to for each image, by this prompt; not where the gate kept it from
+# being asked (:gate_reason), nor where it failed for a cause other than its own words (:own_failure).
+GATE_OUTCOMES = text("""
+    SELECT DISTINCT ON (image_id) image_id, lat, lon FROM prediction
+    WHERE model_version_id = :model_version_id AND prompt_hash = :prompt_hash
+        AND reason IS DISTINCT FROM :gate_reason AND (status <> 'failed' OR reason = :own_failure)
+    ORDER BY image_id, created_at DESC, id DESC
+""")
+
+# How many images the gate kept from this model.
+GATE_REFUSALS = text("""
+    SELECT count(DISTINCT image_id) FROM prediction
+    WHERE model_version_id = :model_version_id AND reason = :gate_reason
+""")
+
+# The version that a base model answered as last; nothing where it has not answered here.
+BASE_VERSION = text("""
+    SELECT id, version FROM model_version WHERE kind = 'lvlm' AND name = :base AND folder IS NULL
+    ORDER BY id DESC LIMIT 1
+""")
+
+# The id of a model version, if it has a row.
+FIND_MODEL_VERSION = text("""
+    SELECT id FROM model_version WHERE kind = :kind AND name = :name AND version = :version
+""")
+
 # May models be trained on a collection's photographs? Returns nothing where there is no such collection.
 SET_TRAINING_CONSENT = text("""
     UPDATE collection
     SET training_consent = :granted, training_consent_at = now(), training_consent_by = :granted_by
     WHERE name = :name RETURNING id
 """)
+
+# What a collection asks of its places (NULL: nothing). Returns nothing where there is no such collection.
+SET_COLLECTION_RULES = text("""
+    UPDATE collection SET region = :region, max_radius_km = :max_radius_km WHERE name = :name RETURNING id
+""")
+
+# What it asks.
+COLLECTION_RULES = text("SELECT region, max_radius_km FROM collection WHERE name = :name")
 
 # The names of all collections.
 COLLECTION_NAMES = text("SELECT name FROM collection ORDER BY name")

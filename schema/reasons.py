@@ -71,9 +71,14 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
-    BELOW_THRESHOLD = "below_threshold"
-    MODEL_ABSTAINED = "model_abstained"
-    UNKNOWN_PLACE = "unknown_place"
+    UNKNOWN_REGION = "unknown_region"
+    GATE_BELOW_THRESHOLD = "gate_below_threshold"
+    NO_PLACE_STATED = "no_place_stated"
+    PLACE_UNKNOWN = "place_unknown"
+    SAMPLES_DISAGREE = "samples_disagree"
+    TOO_UNCERTAIN = "too_uncertain"
+    OUTSIDE_REGION = "outside_region"
+    ONLY_TEXT_EVIDENCE = "only_text_evidence"
 
     @property
     def sentence(self) -> str:
@@ -149,14 +154,28 @@ _SENTENCES = {
     Reason.TIMEOUT: "The work on this photograph took too long and was stopped.",
     Reason.WORKER_LOST: "The worker process died each time it worked on this photograph.",
     Reason.INTERNAL_ERROR: "A defect in Globetag stopped the work on this photograph; the log has the details.",
-    Reason.BELOW_THRESHOLD: "The gate finds too little in the picture to tell where it was taken.",
-    Reason.MODEL_ABSTAINED: "The model says that the place cannot be told from this picture.",
-    Reason.UNKNOWN_PLACE: "The model named a place that the gazetteer does not know.",
+    Reason.UNKNOWN_REGION: "The region that was given with the photograph is not one that the gazetteer knows.",
+    Reason.GATE_BELOW_THRESHOLD: "The gate finds too little in the picture to tell where it was taken.",
+    Reason.NO_PLACE_STATED: "The model says that the place cannot be told from this picture.",
+    Reason.PLACE_UNKNOWN: "The model named a place that the gazetteer does not know.",
+    Reason.SAMPLES_DISAGREE: "Asked several times, the model named places that do not agree with each other.",
+    Reason.TOO_UNCERTAIN: "The place is not certain enough for the radius that was asked for.",
+    Reason.OUTSIDE_REGION: "The place that was found lies outside the region that was given.",
+    Reason.ONLY_TEXT_EVIDENCE: "All that speaks for the place is text in the picture, which may be from anywhere.",
 }
 
-FAILURE_REASONS = frozenset(
-    reason
-    for reason in Reason
-    if reason not in {Reason.BELOW_THRESHOLD, Reason.MODEL_ABSTAINED, Reason.UNKNOWN_PLACE}
+REFUSALS = frozenset(
+    {
+        Reason.GATE_BELOW_THRESHOLD,
+        Reason.NO_PLACE_STATED,
+        Reason.PLACE_UNKNOWN,
+        Reason.SAMPLES_DISAGREE,
+        Reason.TOO_UNCERTAIN,
+        Reason.OUTSIDE_REGION,
+        Reason.ONLY_TEXT_EVIDENCE,
+    }
 )
-"""Reasons that end a job as failed or dead. The others explain a prediction without a place."""
+"""Reasons that explain a prediction without a place; its job is done."""
+
+FAILURE_REASONS = frozenset(Reason) - REFUSALS
+"""Reasons that end a job as failed or dead."""

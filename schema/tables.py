@@ -90,6 +90,9 @@ collection = Table(
     ),
     Column("training_consent_at", DateTime(timezone=True), comment="When it was last granted or withdrawn"),
     Column("training_consent_by", Text, comment="Who did"),
+    Column("region", Text, comment="All its photographs were taken there; NULL = anywhere"),
+    Column("max_radius_km", Double, comment="A place with a wider radius is no place for it"),
+    CheckConstraint("max_radius_km > 0", name="max_radius_km"),
     comment="A named set of photographs: an archive, a fonds, one customer.",
 )
 
@@ -160,7 +163,14 @@ calibration = Table(
     Column("coverage", Double, nullable=False, comment="Share of true places promised inside radius_km"),
     Column("parameters", JSONB, nullable=False),
     _created_at(),
-    comment="What turns a model's agreement into a radius with a stated coverage.",
+    Column("collection_id", ForeignKey("collection.id"), comment="For its photographs; NULL = for all others"),
+    Column("answers_version", Text, comment="As in prediction: it is good for these answers and no others"),
+    Column("photographs", Integer, comment="Located ones with a known place that it was made from"),
+    Column("clusters", Integer, comment="Places and series that they come from: so many independent witnesses"),
+    Column("figures", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="As it was checked"),
+    Column("expires_at", DateTime(timezone=True), comment="No worker uses it after that"),
+    Index("ix_calibration_answers_version", "answers_version"),
+    comment="What turns the difficulty of an answer into a radius with a stated coverage. Append-only.",
 )
 
 training_run = Table(
@@ -287,6 +297,13 @@ prediction = Table(
     Column("confidence", Double, comment="NULL until a calibration exists"),
     Column("gate_score", Double),
     Column("alternatives", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column(
+        "suggestions",
+        JSONB,
+        nullable=False,
+        server_default=text("'[]'::jsonb"),
+        comment="Known places of near-duplicates and of the same series; the view suggestion shows them",
+    ),
     Column("notes", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("pipeline_version", Text, nullable=False, comment="Hash over all versions and settings below"),
     Column("request_hash", Text, nullable=False, comment="Hash of the hints and options of the request"),
@@ -298,6 +315,8 @@ prediction = Table(
     Column("gazetteer_version", Text, nullable=False),
     Column("code_version", Text, nullable=False),
     _created_at(),
+    Column("answers_version", Text, comment="pipeline_version without calibrations; NULL = the same as that"),
+    Column("difficulty", JSONB, comment="The signs that the radius follows from; NULL = no place was chosen"),
     _one_of("status", Status),
     _one_of("reason", Reason),
     _one_of("granularity", Granularity),
@@ -334,6 +353,13 @@ trace = Table(
     Column("tokens", Integer),
     Column("mean_logprob", REAL),
     Column("finish_reason", Text),
+    Column(
+        "samples",
+        JSONB,
+        nullable=False,
+        server_default=text("'[]'::jsonb"),
+        comment="The other answers of the same model to the same question, in the order in which they were drawn",
+    ),
     Column(
         "search",
         TSVECTOR,
@@ -391,6 +417,19 @@ job = Table(
     Index("ix_job_image_id", "image_id"),
     Index("ix_job_prediction_id", "prediction_id"),
     comment="One request to place one photograph. Postgres is the truth, the broker is a wake-up.",
+)
+
+gallery = Table(
+    "gallery",
+    metadata,
+    Column("image_id", ForeignKey("image.id", ondelete="CASCADE"), primary_key=True),
+    Column("collection_id", ForeignKey("collection.id"), primary_key=True),
+    Column("embedding_model_id", ForeignKey("model_version.id"), nullable=False),
+    Column("embedding", HALFVEC(), nullable=False, comment="As in image; never of length zero"),
+    Column("taken_at", DateTime(timezone=False), comment="As in image"),
+    Index("ix_gallery_model", "embedding_model_id", "collection_id", "image_id"),
+    Index("ix_gallery_taken_at", "collection_id", "taken_at", postgresql_where=text("taken_at IS NOT NULL")),
+    comment="Embedded photographs with a known place, by collection: what recall searches. Kept by triggers.",
 )
 
 curation = Table(

@@ -33,7 +33,8 @@ CREATE OR REPLACE VIEW reasoning_trace AS
 SELECT c.name AS collection, j.uri, i.sha256, p.id AS prediction_id, p.status, p.reason, p.country_code, p.region,
        p.city, p.lat, p.lon, p.radius_km, p.coverage, p.granularity, p.gate_score,
        t.reasoning AS stated_reasons, t.answer, t.search, t.mean_logprob, t.tokens,
-       m.name AS model, m.version AS model_version, m.untrained, p.pipeline_version, p.created_at
+       m.name AS model, m.version AS model_version, m.untrained, p.pipeline_version, p.created_at,
+       p.alternatives, t.samples AS other_answers
 FROM prediction p
 JOIN image i ON i.id = p.image_id
 JOIN trace t ON t.prediction_id = p.id
@@ -45,6 +46,7 @@ COMMENT ON VIEW reasoning_trace IS
     'What the model said for each prediction and job. Stated reasons are the model''s claims, not evidence';
 COMMENT ON COLUMN reasoning_trace.search IS
     'Full text over stated_reasons: WHERE search @@ websearch_to_tsquery(''simple'', ''red roofs'')';
+COMMENT ON COLUMN reasoning_trace.alternatives IS 'Other places that something speaks for: weight (0..1) and sources';
 COMMENT ON COLUMN reasoning_trace.untrained IS 'true: random weights, the text means nothing';
 
 CREATE OR REPLACE VIEW clue AS
@@ -132,6 +134,28 @@ COMMENT ON VIEW serving_model IS
     'What workers with each GLOBETAG_MODEL (base) answer with, since when, by whom and why; no row: the base itself';
 COMMENT ON COLUMN serving_model.model_version_id IS 'NULL = the base itself, after a rollback';
 
+CREATE OR REPLACE VIEW calibration_standing AS
+SELECT c.id AS calibration_id, n.name AS collection, m.name AS model, m.version AS model_version, c.coverage,
+       c.photographs, c.clusters, c.created_at, c.expires_at,
+       CASE
+           WHEN c.expires_at IS NULL OR c.expires_at <= now() THEN 'expired'
+           WHEN EXISTS (
+               SELECT FROM calibration later
+               WHERE later.answers_version = c.answers_version AND later.id > c.id
+                 AND later.collection_id IS NOT DISTINCT FROM c.collection_id) THEN 'superseded'
+           WHEN (SELECT coalesce(p.answers_version, p.pipeline_version) FROM prediction p ORDER BY p.id DESC LIMIT 1)
+               IS DISTINCT FROM c.answers_version THEN 'other answers'
+           ELSE 'in force'
+       END AS standing,
+       (SELECT count(*) FROM prediction p WHERE p.calibration_id = c.id) AS predictions,
+       c.figures, c.answers_version, c.version
+FROM calibration c JOIN model_version m ON m.id = c.model_version_id LEFT JOIN collection n ON n.id = c.collection_id;
+
+COMMENT ON VIEW calibration_standing IS
+    'Each calibration of the radius: what it promises, from how many photographs, and whether workers use it';
+COMMENT ON COLUMN calibration_standing.standing IS
+    'in force; superseded by a newer one; expired; other answers = model, gate or settings have changed since';
+
 CREATE OR REPLACE VIEW job_place AS
 SELECT j.id AS job_id, i.sha256, i.taken_at, i.caption, i.width_px, i.height_px,
        coalesce(l.source, CASE WHEN p.status = 'located' THEN 'prediction' END) AS source,
@@ -158,6 +182,24 @@ LEFT JOIN LATERAL (
 
 COMMENT ON VIEW job_place IS 'What is known or inferred for the photograph of each job; exports and reports read it';
 
+CREATE OR REPLACE VIEW suggestion AS
+SELECT p.id AS prediction_id, p.image_id, i.sha256, s.source, s.lat, s.lon, s.country_code, s.region, s.city,
+       s.geoname_id, s.from_image_id, s.from_sha256, s.from_source, s.cosine, s.minutes_apart, p.created_at
+FROM prediction p JOIN image i ON i.id = p.image_id
+CROSS JOIN LATERAL jsonb_to_recordset(p.suggestions) AS s(
+    source text, lat double precision, lon double precision, country_code text, region text, city text,
+    geoname_id bigint, from_image_id bigint, from_sha256 text, from_source text, cosine double precision,
+    minutes_apart double precision)
+JOIN image f ON f.id = s.from_image_id
+WHERE s.source IN ('near_duplicate', 'series')
+  AND NOT EXISTS (SELECT FROM label l WHERE l.image_id = p.image_id);
+
+COMMENT ON VIEW suggestion IS
+    'Places that photographs without a known one could take over from others of the archive: offers, never labels';
+COMMENT ON COLUMN suggestion.source IS
+    'near_duplicate: both show the same scene. series: the same folder at nearly the same time';
+COMMENT ON COLUMN suggestion.from_image_id IS 'The photograph whose known place it is; from_source says who knows it';
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
@@ -172,8 +214,8 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
-            curation, curation_member, promotion, promotion_failure,
+            gallery, curation, curation_member, promotion, promotion_failure,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
-            job_place, serving_model TO globetag_reader;
+            job_place, serving_model, calibration_standing, suggestion TO globetag_reader;
     END IF;
 END $$;

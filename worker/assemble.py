@@ -9,6 +9,7 @@ from celery import Celery
 
 from schema import queries
 from worker import registry
+from worker.calibrations import versions_in_force
 from worker.database import Database
 from worker.errors import SetupError
 from worker.gate import Gate
@@ -17,7 +18,11 @@ from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
 from worker.intake.limits import Limits
 from worker.pipeline import Pipeline, Policy
+from worker.place.doubt import Doubt
+from worker.place.gallery_index import BackgroundBuild
 from worker.place.gazetteer import Gazetteer
+from worker.place.recall import Recall
+from worker.place.verdict import Limits as PlaceLimits
 from worker.queue.app import declare_queues, make_app
 from worker.queue.broker import BROKER_ERRORS
 from worker.queue.dispatch import Dispatcher
@@ -88,7 +93,6 @@ def load_models(settings: Settings, database: Database) -> Iterator[Models]:
     promoted model by itself: nothing waits for it yet, and a person decides better (`globetag models rollback`).
     """
     from worker.gate.clip import load_gate
-    from worker.gate.zeroshot import DEFAULT_THRESHOLD
     from worker.reason.engines.transformers import load_engine
 
     def load(registered: Registered | None) -> Engine:
@@ -105,12 +109,12 @@ def load_models(settings: Settings, database: Database) -> Iterator[Models]:
 
     registered = registry.serving(database.engine, settings.model)
     with ExitStack() as stack:
-        gate = load_gate(settings.clip, device=settings.device)
+        gate = load_gate(settings.clip, head=settings.gate_head, device=settings.device)
         stack.callback(gate.close)
         engine = load(registered)
         stack.callback(engine.close)
         check_weights(engine, registered)
-        threshold = DEFAULT_THRESHOLD if settings.gate_threshold is None else settings.gate_threshold
+        threshold = gate.threshold if settings.gate_threshold is None else settings.gate_threshold
         yield Models(gate, engine, threshold, registered, load)
 
 
@@ -122,15 +126,26 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
     policy = Policy(
         gate_threshold=models.gate_threshold,
         sampling=sampling,
+        doubt=Doubt(
+            most_answers=settings.most_answers,
+            temperature=settings.doubt_temperature,
+            min_logprob=settings.doubt_logprob,
+        ),
+        place_limits=PlaceLimits(
+            min_agreement=settings.min_agreement,
+            max_radius_km=settings.max_radius_km,
+            only_text=settings.only_text,
+        ),
         limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
         max_attempts=settings.max_attempts,
         retry_backoff_s=settings.retry_backoff_s,
     )
+    recalls = {"recall": settings.recall, "near_duplicate_cosine": settings.near_duplicate_cosine}
     transactions = PatientTransactions(database.engine)
     recorder = Recorder(transactions, lease_s=settings.lease_s, threads=settings.threads)
 
     def record(engine: Engine) -> Versions:
-        return transactions.run(
+        versions = transactions.run(
             lambda connection: record_versions(
                 connection,
                 model=engine.identity,
@@ -139,8 +154,11 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
                 prompt_hash=PROMPT_HASH,
                 sampling=sampling,
                 gazetteer_version=gazetteer.version,
+                rules=policy.rules | recalls,
             )
         )
+        log.info("calibrations of the radius: %s", versions.calibrations.told)
+        return versions
 
     with ExitStack() as stack:
         fetcher = Fetcher(fetch_limits(settings))
@@ -155,10 +173,24 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
                 engine=engine,
                 gazetteer=gazetteer,
                 policy=policy,
+                recall=recall,
+                radius_model_of=versions.calibrations.of,
             )
             return Line(engine, versions, registered, pipeline.settle, ledger.save)
 
-        first = build(models.engine, record(models.engine), models.registered)
+        versions = record(models.engine)
+        recall = None
+        if settings.recall != "off" and not models.gate.identity.untrained:
+            indexing = BackgroundBuild(database.engine, versions.embedding_model_id)
+            stack.callback(indexing.close)
+            recall = Recall(
+                transactions,
+                versions.embedding_model_id,
+                everywhere=settings.recall == "archive",
+                near_duplicate_cosine=settings.near_duplicate_cosine,
+                on_unindexed=indexing.start,
+            )
+        first = build(models.engine, versions, models.registered)
         now = Serving(first, load=models.load or _stay, record=record, build=build)
         stack.callback(now.close)
         watcher = None
@@ -180,8 +212,18 @@ def _watcher(now: Serving, settings: Settings, database: Database, worker: str) 
         with database.engine.begin() as connection:
             connection.execute(queries.ADD_PROMOTION_FAILURE, row)
 
+    def is_current(versions: Versions) -> bool:
+        if versions.answers_version is None:
+            return True
+        with database.engine.connect() as connection:
+            return versions_in_force(connection, versions.answers_version) == versions.calibrations.versions
+
     return Watcher(
-        now, database.engine, look=lambda: registry.look(database.engine, settings.model), on_problem=store
+        now,
+        database.engine,
+        look=lambda: registry.look(database.engine, settings.model),
+        on_problem=store,
+        is_current=is_current,
     )
 
 

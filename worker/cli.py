@@ -26,6 +26,8 @@ _COMMANDS = {
     "status": "Show how far everything is.",
     "retry": "Put failed photographs back into the queue.",
     "export": "Write places and reasons as CSV, GeoJSON or JSON lines.",
+    "collection": "Show or set what a collection asks of its places.",
+    "conflicts": "List what contradicts each other about a photograph.",
     "label": "Set the known place of a photograph.",
     "db": "The database: its address, its schema, start and stop of the embedded one.",
     "models": "Show, choose, promote and roll back models.",

@@ -14,6 +14,9 @@ class ModelIdentity:
     `loaded_as` is how this process loaded it, where that changes an output (number type, largest picture). It is
     no part of the row: the same weights are one version on a CPU and on a GPU, and the trainer that registers
     them cannot know which. It goes into the pipeline's version and the settings that each prediction keeps.
+
+    `backbone` is what a gate's embeddings come from, where that is not the gate itself: a trained head makes
+    another gate, but embeddings compare across the heads of one backbone. None: the gate itself.
     """
 
     kind: str  # "lvlm" or "gate"
@@ -21,3 +24,4 @@ class ModelIdentity:
     version: str
     untrained: bool = False
     loaded_as: str = ""
+    backbone: "ModelIdentity | None" = None

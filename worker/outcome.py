@@ -10,8 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schema.messages import Hints
+from schema.messages import DEFAULT_COLLECTION, Hints
 from schema.reasons import Granularity, JobState, LabelSource, Outcome, Reason, Status
+from worker.place.difficulty import Difficulty
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a collection asks of its places: that they lie in `region`, that the radius is no wider."""
+
+    region: str | None = None
+    max_radius_km: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,8 @@ class Job:
     verify: bool = False
     attempts: int = 1
     losses: int = 0
+    collection: str = DEFAULT_COLLECTION
+    rules: Rules = field(default_factory=Rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +42,7 @@ class Remembered:
     """What Postgres knows of this file content already.
 
     `prediction_id` is this very pipeline's answer to this very request; `has_label`: its place is known;
-    `is_embedded`: this gate's embedding is stored.
+    `is_embedded`: an embedding of this gate's backbone is stored.
     """
 
     image_id: int
@@ -73,7 +84,11 @@ class LabelRecord:
 
 @dataclass(frozen=True, slots=True)
 class PredictionRecord:
-    """Row of `prediction`: what was inferred, or why nothing was."""
+    """Row of `prediction`: what was inferred, or why nothing was.
+
+    `difficulty` is given wherever a place was chosen, also where it was then refused for its radius; that place is
+    the first of `alternatives` then, so that later calibrations know how far off it was.
+    """
 
     status: Status
     request_hash: str
@@ -92,12 +107,15 @@ class PredictionRecord:
     confidence: float | None = None
     gate_score: float | None = None
     alternatives: tuple[dict[str, Any], ...] = ()
+    suggestions: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    calibration_id: int | None = None
+    difficulty: Difficulty | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
-    """Row of `trace`: what the model printed."""
+    """Row of `trace`: what the model printed. `samples` are its other answers to the same question."""
 
     reasoning: str
     answer: str
@@ -105,6 +123,7 @@ class TraceRecord:
     tokens: int | None = None
     mean_logprob: float | None = None
     finish_reason: str | None = None
+    samples: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

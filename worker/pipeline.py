@@ -8,8 +8,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
 
 from schema.messages import Hints
 from schema.reasons import JobState, Outcome, Reason, Status
@@ -19,12 +19,29 @@ from worker.intake.limits import Limits
 from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
 from worker.intake.probe import probe
-from worker.outcome import ImageRecord, Job, LabelRecord, PredictionRecord, Remembered, Settled, TraceRecord
+from worker.outcome import (
+    ImageRecord,
+    Job,
+    LabelRecord,
+    PredictionRecord,
+    Remembered,
+    Rules,
+    Settled,
+    TraceRecord,
+)
+from worker.place import verdict
+from worker.place.caption import caption_places
+from worker.place.doubt import Doubt
 from worker.place.gazetteer import Gazetteer
-from worker.place.resolve import resolve
-from worker.reason.answer import Answer, Unparsable, parse
-from worker.reason.engines import Completion, Engine, Sampling
+from worker.place.radius import RadiusModel
+from worker.place.recalled import Recall, Recalled
+from worker.place.region import Constraint, UnknownRegion, read_constraint
+from worker.place.votes import caption_opinions, evidence_opinions
+from worker.place.weighing import Ground, weigh
+from worker.reason.asking import ask
+from worker.reason.engines import Engine, Sampling
 from worker.reason.prompt import build_prompt
+from worker.reason.trace import trace_of
 
 log = logging.getLogger(__name__)
 
@@ -41,14 +58,29 @@ class Policy:
 
     gate_threshold: float
     sampling: Sampling = field(default_factory=Sampling)
+    doubt: Doubt = field(default_factory=Doubt)
+    place_limits: verdict.Limits = field(default_factory=verdict.Limits)
     limits: Limits = field(default_factory=Limits)
     max_attempts: int = 3
     retry_backoff_s: float = 30.0
 
+    @property
+    def rules(self) -> dict[str, Any]:
+        """What decides between answers and about a place: part of the pipeline's version."""
+        return {"doubt": asdict(self.doubt), "place_limits": asdict(self.place_limits)}
+
+
+def _nominal(_collection: str) -> RadiusModel | None:
+    """Nothing is calibrated: radii are nominal."""
+    return None
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Turns a job into a settled job. Thread-safe; `settle` is called by many threads at once."""
+    """Turns a job into a settled job. Thread-safe; `settle` is called by many threads at once.
+
+    `recall` None: no other photographs are looked for. `radius_model_of` gives a collection's calibration.
+    """
 
     fetch: Callable[[str], bytes]
     answers: Answers
@@ -56,6 +88,8 @@ class Pipeline:
     engine: Engine
     gazetteer: Gazetteer
     policy: Policy
+    recall: Recall | None = None
+    radius_model_of: Callable[[str], RadiusModel | None] = _nominal
 
     def settle(self, job: Job) -> Settled:
         """Always returns how the job ends; never raises because of the photograph."""
@@ -82,7 +116,7 @@ class Pipeline:
     def _locate(self, job: Job) -> Settled:
         data = self.fetch(job.uri)
         sha256 = hashlib.sha256(data).hexdigest()
-        request = request_hash(job.hints)
+        request = request_hash(job.hints, job.rules, collection=job.collection if self.recall else None)
         earlier = self.answers.find(sha256, request)
         if earlier and (reused := _reuse(job, earlier)):
             return reused
@@ -101,17 +135,88 @@ class Pipeline:
             refusal = PredictionRecord(
                 Status.NOT_LOCATABLE,
                 request,
-                reason=Reason.BELOW_THRESHOLD,
+                reason=Reason.GATE_BELOW_THRESHOLD,
                 detail=f"Gate score {score.score:.3f} is below the threshold of {self.policy.gate_threshold:.3f}.",
                 gate_score=score.score,
             )
             return _settled(job, image, label, refusal)
 
-        prompt = build_prompt(text=job.hints.text, region=job.hints.region, date=job.hints.date)
-        [completion] = self.engine.generate(prompt, picture.image, self.policy.sampling)
-        answer = parse(completion.text, finish_reason=completion.finish_reason)
-        prediction = self._judge(answer, request, score)
-        return _settled(job, image, label, prediction, _trace(completion, answer))
+        constraint = self._constraint(job, request, score)
+        if isinstance(constraint, PredictionRecord):
+            return _settled(job, image, label, constraint)
+
+        ground = self._ground(job, image, constraint)
+        region = job.hints.region or job.rules.region
+        prompt = build_prompt(text=job.hints.text, region=region, date=job.hints.date)
+        samples, weighed = ask(
+            self.engine,
+            prompt,
+            picture.image,
+            sampling=self.policy.sampling,
+            doubt=self.policy.doubt,
+            gate_score=score.score,
+            gazetteer=self.gazetteer,
+            weigh=lambda samples: weigh(samples, ground, self.gazetteer),
+        )
+        prediction = verdict.verdict(
+            samples,
+            weighed,
+            ground,
+            request_hash=request,
+            gate_score=score.score,
+            limits=self._limits(job),
+            radius_model=self.radius_model_of(job.collection),
+            gazetteer=self.gazetteer,
+        )
+        return _settled(job, image, label, prediction, trace_of(samples, weighed.shown))
+
+    def _constraint(self, job: Job, request: str, score: GateScore) -> Constraint | PredictionRecord | None:
+        """The region that collection and job give, or why there is none that could be kept to."""
+        try:
+            constraint = read_constraint((job.rules.region, job.hints.region), self.gazetteer)
+        except UnknownRegion as error:
+            return PredictionRecord(
+                Status.FAILED,
+                request,
+                reason=Reason.UNKNOWN_REGION,
+                detail=str(error),
+                gate_score=score.score,
+            )
+        if constraint is not None and not constraint.areas:
+            return PredictionRecord(
+                Status.NOT_LOCATABLE,
+                request,
+                reason=Reason.OUTSIDE_REGION,
+                detail=f"No place lies in {constraint.stated}.",
+                gate_score=score.score,
+            )
+        return constraint
+
+    def _ground(self, job: Job, image: ImageRecord, constraint: Constraint | None) -> Ground:
+        """What is known beside the model's answers."""
+        found = Recalled()
+        if self.recall is not None and image.embedding_D is not None:
+            found = self.recall(
+                image.embedding_D,
+                sha256=image.sha256,
+                collection=job.collection,
+                uri=job.uri,
+                taken_at=image.taken_at,
+            )
+        named = caption_places(job.hints.text or image.caption, self.gazetteer)
+        return Ground(
+            evidence=tuple(evidence_opinions(found.evidence, self.gazetteer)),
+            caption=tuple(caption_opinions(named)),
+            constraint=constraint,
+            nearest_cosine=found.nearest_cosine,
+            suggestions=found.suggestions,
+        )
+
+    def _limits(self, job: Job) -> verdict.Limits:
+        """The operator's, with the narrower of both radii."""
+        limits = self.policy.place_limits
+        given_km = [km for km in (limits.max_radius_km, job.rules.max_radius_km) if km is not None]
+        return replace(limits, max_radius_km=min(given_km, default=None))
 
     def _label(self, metadata: Metadata) -> LabelRecord | None:
         """The camera's own position, with the names of the place it stands for."""
@@ -130,51 +235,18 @@ class Pipeline:
             geoname_id=near.geoname_id,
         )
 
-    def _judge(self, answer: Answer | Unparsable, request: str, score: GateScore) -> PredictionRecord:
-        """What the model's answer comes to: a place with a point, a refusal, or a failure."""
-        if isinstance(answer, Unparsable):
-            return PredictionRecord(
-                Status.FAILED, request, reason=Reason.UNPARSABLE, detail=answer.detail, gate_score=score.score
-            )
-        if answer.abstains:
-            return PredictionRecord(
-                Status.NOT_LOCATABLE,
-                request,
-                reason=Reason.MODEL_ABSTAINED,
-                gate_score=score.score,
-                notes=answer.notes,
-            )
-        place = resolve(answer, self.gazetteer)
-        if place.lat is None:
-            return PredictionRecord(
-                Status.NOT_LOCATABLE,
-                request,
-                reason=Reason.UNKNOWN_PLACE,
-                detail=f"The gazetteer does not know “{place.stated_place}”.",
-                stated_place=place.stated_place,
-                gate_score=score.score,
-                notes=answer.notes + place.notes,
-            )
-        return PredictionRecord(
-            Status.LOCATED,
-            request,
-            lat=place.lat,
-            lon=place.lon,
-            radius_km=place.radius_km,
-            granularity=place.granularity,
-            country_code=place.country_code,
-            region=place.region,
-            city=place.city,
-            geoname_id=place.geoname_id,
-            stated_place=place.stated_place,
-            gate_score=score.score,
-            notes=answer.notes + place.notes,
-        )
 
+def request_hash(hints: Hints, rules: Rules | None = None, *, collection: str | None = None) -> str:
+    """Equal for two requests that must get the same answer from the same pipeline for the same bytes.
 
-def request_hash(hints: Hints) -> str:
-    """Equal for two requests that must get the same answer from the same pipeline for the same bytes."""
-    canonical = json.dumps(hints.model_dump(exclude_none=True), sort_keys=True, ensure_ascii=True)
+    `collection` counts where the answer rests on the collection's other photographs.
+    """
+    asked: dict[str, Any] = hints.model_dump(exclude_none=True)
+    if rules is not None and rules != Rules():
+        asked["rules"] = [rules.region, rules.max_radius_km]
+    if collection is not None:
+        asked["collection"] = collection
+    canonical = json.dumps(asked, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -209,18 +281,6 @@ def _image_record(
         data_mining=metadata.data_mining,
         metadata_notes=metadata.problems,
         embedding_D=score.embedding_D,
-    )
-
-
-def _trace(completion: Completion, answer: Answer | Unparsable) -> TraceRecord:
-    cues = answer.cues if isinstance(answer, Answer) else ()
-    return TraceRecord(
-        reasoning=answer.reasoning,
-        answer=completion.text.replace("\x00", ""),
-        cues=tuple({"text": cue, "supported": None} for cue in cues),
-        tokens=completion.tokens,
-        mean_logprob=completion.mean_logprob,
-        finish_reason=completion.finish_reason,
     )
 
 

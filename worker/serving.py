@@ -144,6 +144,17 @@ class Serving:
             self.fail(error)
         return problem
 
+    def renew(self) -> None:
+        """The same model goes on with its versions recorded anew, for the jobs that come from now on.
+
+        Does not wait: jobs in work keep the line that they have. For the thread that changes over.
+        """
+        old = self._latest
+        renewed = self._build(old.engine, self._record(old.engine), old.registered)
+        with self._changed:
+            if self._line is old:
+                self._line = self._latest = renewed
+
     def fail(self, error: BaseException) -> None:
         """There is no model left: whoever waits for one is told, and the process must end."""
         log.critical("no model serves: %s", one_line(error), exc_info=error)
@@ -230,7 +241,10 @@ class Serving:
 
 
 class Watcher:
-    """Sees to it that what is promoted serves: hears of promotions, and looks now and then all the same."""
+    """Sees to it that what is promoted serves, and with the calibrations that are in force.
+
+    Hears of promotions and calibrations, and looks now and then all the same.
+    """
 
     def __init__(
         self,
@@ -239,12 +253,17 @@ class Watcher:
         *,
         look: Callable[[], Standing | None],
         on_problem: Callable[[Standing, str], None],
+        is_current: Callable[[Versions], bool] = lambda _: True,
     ) -> None:
-        """`look` tells what is promoted; `on_problem` stores why a promoted model cannot serve here."""
+        """`look` tells what is promoted; `on_problem` stores why a promoted model cannot serve here.
+
+        `is_current`: are the calibrations of these versions still those that are in force?
+        """
         self._serving = serving
         self._database = database
         self._look = look
         self._on_problem = on_problem
+        self._is_current = is_current
         self._refused: int | None = None  # the promotion whose model cannot serve here
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="promotions", daemon=True)
@@ -267,7 +286,15 @@ class Watcher:
             log.warning("a model is still being loaded; the worker stops without it")
 
     def check(self) -> None:
-        """Looks once, and changes over where something else is promoted. A failed promotion is tried once only."""
+        """Looks once, and changes over where something else is promoted. A failed promotion is tried once only.
+
+        A model that was just loaded has its calibrations by that; what serves on gets those that are new.
+        """
+        self._follow_promotions()
+        if not self._stopping.is_set() and not self._is_current(self._serving.now.versions):
+            self._serving.renew()
+
+    def _follow_promotions(self) -> None:
         standing = self._look()
         if standing is None or standing.promotion_id == self._refused:
             return

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import SetupError
+from worker.place.doubt import MIN_AGREEMENT
 
 PREFIX = "GLOBETAG_"
 _FILE_NAME = "settings.env"
@@ -51,13 +52,40 @@ class Settings(BaseModel):
     clip: str = Field(
         "ViT-B-32:laion2b_s34b_b79k", description="The gate's backbone: open_clip NAME:PRETRAINED, or a folder"
     )
+    gate_head: Path | None = Field(
+        None, description="The gate's trained head, a folder (`globetag train gate`); unset: the zero-shot head"
+    )
     device: str | None = Field(None, description="cuda, cuda:1, cpu; unset: a GPU where there is one")
     gate_threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Below this gate score a photograph is not_locatable; unset: the head's own; 0: off"
     )
+    recall: Literal["off", "collection", "archive"] = Field(
+        "collection",
+        description="Photographs of known place that help: the collection's, the archive's or none",
+    )
+    near_duplicate_cosine: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.97, description="Photographs whose embeddings are so alike show the same scene; depends on the gate"
+    )
     max_tokens: PositiveInt = Field(512, description="The longest answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 draws the likeliest answer")
     model_batch: PositiveInt = Field(8, description="Photographs in one LVLM batch; threads should be twice that")
+    most_answers: Annotated[int, Field(ge=1, le=32)] = Field(
+        8, description="How often the LVLM is asked about one photograph at most; 1: never twice"
+    )
+    doubt_temperature: PositiveFloat = Field(0.7, description="How further answers are drawn")
+    doubt_logprob: Annotated[float, Field(le=0, allow_inf_nan=False)] | None = Field(
+        None, description="It is asked again where its first answer's mean log-probability is lower; unset: off"
+    )
+    min_agreement: Annotated[float, Field(ge=0, le=1)] = Field(
+        MIN_AGREEMENT,
+        description="Share of all answers and other signs that a place needs behind it, else samples_disagree",
+    )
+    max_radius_km: PositiveFloat | None = Field(
+        None, description="A place with a wider radius is too_uncertain; a collection may ask for less"
+    )
+    only_text: Literal["flag", "refuse"] = Field(
+        "flag", description="What becomes of a place for which only text in the picture speaks"
+    )
 
     threads: PositiveInt = Field(32, description="Photographs in work at once in one worker")
     queue_depth: PositiveInt = Field(

@@ -51,6 +51,7 @@ def run() -> None:
         try:
             _migrate(connection)
         finally:
+            connection.invalidate()  # its time-outs are meant for migrations: nobody else gets it
             guard.exec_driver_sql(f"SELECT pg_advisory_unlock({_ADVISORY_LOCK})")
 
 

@@ -137,8 +137,8 @@ def test_each_asked_image_is_judged_once_by_the_place_that_counts(archive, gazet
     refused, unknown, broken, silent = (archive.image(name) for name in ("refused", "unknown", "broken", "silent"))
     for image_id in (refused, unknown, broken, silent):
         archive.label(image_id, OSAKA)
-    archive.predict(refused, reason=Reason.BELOW_THRESHOLD)
-    archive.predict(unknown, reason=Reason.UNKNOWN_PLACE, answer="<answer>country: Freedonia</answer>")
+    archive.predict(refused, reason=Reason.GATE_BELOW_THRESHOLD)
+    archive.predict(unknown, reason=Reason.PLACE_UNKNOWN, answer="<answer>country: Freedonia</answer>")
     archive.predict(broken, status=Status.FAILED, reason=Reason.UNPARSABLE, answer="a dog")
     archive.predict(archive.image("unlabelled"), PARIS)
 

@@ -203,7 +203,7 @@ def test_any_celery_program_can_send_a_photograph_by_task_name(line, tmp_path):
         uri=paths[1].as_uri(),
         collection="postcards",
         job_id=mine,
-        hints={"text": "Le pont", "region": "Paris", "date": "1911"},
+        hints={"text": "Le pont", "region": "Île-de-France", "date": "1911"},
         verify=True,
         priority=1,
     )
@@ -212,7 +212,7 @@ def test_any_celery_program_can_send_a_photograph_by_task_name(line, tmp_path):
     jobs = line.jobs()
     assert jobs["0000.png"].id == str(job_id_for(DEFAULT_COLLECTION, paths[0].as_uri()))
     assert (jobs["0001.png"].id, jobs["0001.png"].verify, jobs["0001.png"].priority) == (mine, True, 1)
-    assert jobs["0001.png"].hints == {"text": "Le pont", "region": "Paris", "date": "1911"}
+    assert jobs["0001.png"].hints == {"text": "Le pont", "region": "Île-de-France", "date": "1911"}
     with line.database.engine.connect() as connection:
         names = set(connection.execute(select(collection.c.name)).scalars())
     assert names == {DEFAULT_COLLECTION, "postcards"}

@@ -3,13 +3,15 @@
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import psycopg
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 from benchmarks.null_models import NullEngine, NullGate
+from schema import queries
 from schema.messages import LocateRequest
 from schema.reasons import Granularity, JobState, LabelSource, Reason, Status
 from schema.tables import image, job, label, prediction, trace
@@ -17,7 +19,10 @@ from tests.support import wait_for
 from worker import embedded
 from worker.database import Database, open_database
 from worker.intake.sources import Submission
-from worker.outcome import ImageRecord, LabelRecord, PredictionRecord, Settled, TraceRecord
+from worker.outcome import ImageRecord, LabelRecord, PredictionRecord, Rules, Settled, TraceRecord
+from worker.pipeline import Policy
+from worker.place.doubt import Doubt
+from worker.place.verdict import Limits
 from worker.queue.enqueue import enqueue
 from worker.queue.patience import PatientTransactions
 from worker.queue.recorder import Recorder
@@ -82,7 +87,7 @@ def _located(request="r", lat=48.86):
 
 
 def _refused(request="r"):
-    return PredictionRecord(Status.NOT_LOCATABLE, request, reason=Reason.BELOW_THRESHOLD, gate_score=0.1)
+    return PredictionRecord(Status.NOT_LOCATABLE, request, reason=Reason.GATE_BELOW_THRESHOLD, gate_score=0.1)
 
 
 def _unparsable(request="r"):
@@ -148,7 +153,56 @@ def _job(database, job_id):
         return connection.execute(select(job).where(job.c.id == job_id)).one()
 
 
+def test_rules_that_change_an_answer_make_another_pipeline(database):
+    def version(policy):
+        with database.engine.begin() as connection:
+            return record_versions(
+                connection,
+                model=NullEngine().identity,
+                gate=NullGate().identity,
+                gate_threshold=policy.gate_threshold,
+                prompt_hash="prompt",
+                sampling=policy.sampling,
+                gazetteer_version="atlas",
+                rules=policy.rules,
+            )
+
+    policies = [
+        Policy(0.5),
+        Policy(0.5, doubt=Doubt(min_logprob=-0.2)),
+        Policy(0.5, place_limits=Limits(only_text="refuse")),
+        Policy(0.5, place_limits=Limits(max_radius_km=25.0)),
+    ]
+    assert len({version(policy).pipeline_version for policy in policies}) == len(policies)
+    assert version(policies[1]).sampling["doubt"]["min_logprob"] == -0.2
+    assert version(Policy(0.5)) == version(Policy(0.5))
+
+
 # --- storing ---
+
+
+def test_all_answers_alternatives_and_the_calibration_are_stored(database, ledger):
+    [job_id] = _jobs(database, 1)
+    with database.engine.begin() as connection:
+        calibration_id = connection.execute(
+            text(
+                "INSERT INTO calibration (model_version_id, version, coverage, parameters)"
+                " VALUES (:model, 'v', 0.9, '{}') RETURNING id"
+            ),
+            {"model": ledger.versions.model_version_id},
+        ).scalar_one()
+    samples = ({"number": 1, "answer": "country: Spain", "lat": None},)
+    alternatives = ({"place": "Madrid", "weight": 0.25, "sources": ["answer"]},)
+    located = replace(
+        _located(), coverage=0.9, confidence=0.7, alternatives=alternatives, calibration_id=calibration_id
+    )
+    trace = replace(TRACE, samples=samples)
+    ledger.save(Settled(job_id, JobState.DONE, outcome="located", image=_image(), prediction=located, trace=trace))
+    rows = _rows(database)
+    [stored], [told] = rows["prediction"], rows["trace"]
+    assert (stored["coverage"], stored["confidence"], stored["calibration_id"]) == (0.9, 0.7, calibration_id)
+    assert stored["alternatives"] == list(alternatives)
+    assert told["samples"] == list(samples)
 
 
 def test_outcomes_of_every_kind_are_stored_as_they_are(database, ledger):
@@ -359,6 +413,19 @@ def test_a_job_is_claimed_once_and_counted_before_the_work(database, recorder):
     after = _job(database, job_id)
     assert (after.state, after.attempts, after.worker) == ("running", 1, recorder.worker)
     assert recorder.claim(request) is None
+
+
+def test_a_claimed_job_knows_what_its_collection_asks(database, recorder):
+    enqueue(database.engine, [Submission("file:///archive/0.jpg")], collection="press")
+    with database.engine.begin() as connection:
+        asked = {"name": "press", "region": "France; Belgium", "max_radius_km": 200.0}
+        assert connection.execute(queries.SET_COLLECTION_RULES, asked).one_or_none()
+    claimed = recorder.claim(LocateRequest(uri="file:///archive/0.jpg", collection="press"))
+    foreign = recorder.claim(LocateRequest(uri="file:///archive/1.jpg", collection="press"))
+    other = recorder.claim(LocateRequest(uri="file:///archive/2.jpg", collection="new"))
+    assert (claimed.collection, claimed.rules) == ("press", Rules("France; Belgium", 200.0))
+    assert (foreign.collection, foreign.rules) == ("press", Rules("France; Belgium", 200.0))
+    assert (other.collection, other.rules) == ("new", Rules())
 
 
 # --- the database goes away ---

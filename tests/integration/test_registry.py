@@ -327,7 +327,7 @@ def _predictions(database, rows):
                 insert(prediction).values(
                     image_id=ids[name],
                     status="located" if point else "not_locatable",
-                    reason=None if point else "model_abstained",
+                    reason=None if point else "no_place_stated",
                     lat=point and point[0],
                     lon=point and point[1],
                     country_code=country,

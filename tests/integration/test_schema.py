@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
@@ -31,6 +34,8 @@ VIEWS = {
     "model_comparison",
     "job_place",
     "serving_model",
+    "calibration_standing",
+    "suggestion",
 }
 
 
@@ -75,6 +80,14 @@ def test_upgrading_again_changes_nothing(empty):
     assert _differences(empty) == []
 
 
+def test_time_outs_of_migrations_stay_with_them(empty):
+    upgrade(empty)
+    with empty.connect() as one, empty.connect() as other:
+        for connection in (one, other):
+            for name in ("lock_timeout", "statement_timeout"):
+                assert connection.execute(text(f"SHOW {name}")).scalar_one() == "0"
+
+
 def test_two_processes_that_upgrade_at_once_both_succeed(empty, empty_database_url):
     program = "import sys; from schema.session import *; upgrade(make_engine(sys.argv[1]))"
     processes = [
@@ -93,12 +106,12 @@ def test_two_processes_that_upgrade_at_once_both_succeed(empty, empty_database_u
 def test_a_migration_that_fails_leaves_nothing_of_itself(empty, tmp_path):
     upgrade(empty)
     before = _tables(empty)
+    with empty.connect() as connection:
+        head = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
     versions = tmp_path / "versions"
-    versions.mkdir()
-    initial = (MIGRATIONS_FOLDER / "versions" / "0001_initial_tables.py").read_text()
-    (versions / "0001_initial_tables.py").write_text(initial)
-    (versions / "0002_fails.py").write_text(
-        'from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = "0002", "0001"\n'
+    shutil.copytree(MIGRATIONS_FOLDER / "versions", versions)
+    (versions / "9999_fails.py").write_text(
+        f'from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = "9999", "{head}"\n'
         'def upgrade():\n    op.create_table("half", sa.Column("id", sa.Integer))\n'
         '    op.execute("SELECT 1 / 0")\n'
     )
@@ -111,8 +124,53 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(empty, tmp_path):
         command.upgrade(config, "head")
     assert _tables(empty) == before
     with empty.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "0001"
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == head
     upgrade(empty)  # the lock was given back
+
+
+def test_rows_keep_what_they_said_under_the_new_words(empty):
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
+    config.attributes["engine"] = empty
+    # Views are made for the newest tables only, so the first release is made without them.
+    with empty.begin() as connection:
+        connection.execute(text("CREATE EXTENSION vector"))
+        context = MigrationContext.configure(connection)
+        script = ScriptDirectory.from_config(config)
+        with Operations.context(context):
+            script.get_revision("0001").module.upgrade()
+        connection.execute(text("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('0001')"))
+        _insert_refusals(connection, ["below_threshold", "model_abstained", "unknown_place"])
+    upgrade(empty)
+    with empty.connect() as connection:
+        for table in ("prediction", "job"):
+            reasons = connection.execute(text(f"SELECT reason FROM {table} ORDER BY id")).scalars().all()
+            assert set(reasons) == {"gate_below_threshold", "no_place_stated", "place_unknown"}
+
+
+def _insert_refusals(connection, reasons):
+    connection.execute(text("INSERT INTO collection (name) VALUES ('c')"))
+    connection.execute(text("INSERT INTO model_version (kind, name, version) VALUES ('lvlm', 'm', '1')"))
+    connection.execute(
+        text("INSERT INTO image (sha256, format, width_px, height_px, size_bytes) VALUES ('s', 'png', 1, 1, 1)")
+    )
+    for reason in reasons:
+        connection.execute(
+            text(
+                "INSERT INTO prediction (image_id, status, reason, pipeline_version, request_hash,"
+                " model_version_id, gate_version_id, prompt_hash, sampling, gazetteer_version, code_version)"
+                " VALUES (1, 'not_locatable', :reason, :reason, '', 1, 1, '', '{}', '', '')"
+            ),
+            {"reason": reason},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO job (id, collection_id, uri, state, outcome, reason, finished_at)"
+                " VALUES (gen_random_uuid(), 1, 'u', 'done', 'not_locatable', :reason, now())"
+            ),
+            {"reason": reason},
+        )
 
 
 def test_pgmq_is_installed_once_where_the_database_is_the_broker(empty_database_url):
@@ -213,7 +271,7 @@ def _insert(connection, statement, columns):
         pytest.param(_PREDICTION, {"status": "not_locatable"}, id="not locatable without reason"),
         pytest.param(
             _PREDICTION,
-            {"status": "not_locatable", "reason": "unknown_place", "lat": 1.0, "lon": 1.0},
+            {"status": "not_locatable", "reason": "place_unknown", "lat": 1.0, "lon": 1.0},
             id="not locatable with a point",
         ),
         pytest.param(

@@ -52,10 +52,10 @@ def answered(uri: str, text: str, **columns: Any) -> ExportRow:
         "reasoning": answer.reasoning, "model": "tiny", "model_version": "a1", "untrained": False,
     }  # fmt: skip
     if answer.abstains:
-        row["reason"] = "model_abstained"
+        row["reason"] = "no_place_stated"
     else:
         place = resolve(answer, Gazetteer.load())
-        row |= {"stated_place": place.stated_place, "reason": "unknown_place"}
+        row |= {"stated_place": place.stated_place, "reason": "place_unknown"}
         if place.lat is not None:
             names = ("lat", "lon", "radius_km", "granularity", "country_code", "region", "city", "geoname_id")
             row |= {name: getattr(place, name) for name in names}
@@ -137,10 +137,10 @@ def test_a_place_named_where_nothing_tells_one_is_a_guess(archive: Archive) -> N
 def test_what_cannot_be_judged_is_no_answer_and_never_an_abstention(archive: Archive) -> None:
     shown = archive.first("none")
     truth, uri = archive.truths[shown.id], archive.uri(shown)
-    unknown_place = answered(uri, "<think></think><answer>country: Atlantis</answer>")
-    assert unknown_place.reason == "unknown_place"
+    place_unknown = answered(uri, "<think></think><answer>country: Atlantis</answer>")
+    assert place_unknown.reason == "place_unknown"
     queued = ExportRow.from_row({"job_id": "1", "collection": "demo", "uri": uri, "state": "queued"})
-    for row in (unknown_place, failed(uri, "unparsable", reasoning="The plate is"), failed(uri, "empty"), queued):
+    for row in (place_unknown, failed(uri, "unparsable", reasoning="The plate is"), failed(uri, "empty"), queued):
         assert judge_scene(truth, row, Gazetteer.load()).verdict is Verdict.NO_ANSWER
     assert judge_scene(truth, None, Gazetteer.load()).verdict is Verdict.NO_ANSWER
 

@@ -14,7 +14,8 @@ from trainer.curate.cells import Grid
 from trainer.curate.duplicates import near_duplicates
 from trainer.curate.labels import Dropped, Embedding, Known, Side
 from trainer.curate.rights import refusal
-from trainer.curate.series import folder, series
+from trainer.curate.series import series
+from worker.intake.uri import folder
 from worker.place.sphere import destination, distance_km
 
 lats = st.floats(-90, 90)

@@ -36,7 +36,8 @@ KNOWN = DONE | {
 }  # fmt: skip
 VERIFIED = KNOWN | {"predicted_lat": -33.0, "predicted_lon": 18.0, "untrained": True, "stated_place": "Cape Town"}
 REFUSED = DONE | {
-    "uri": "file:///a/d.jpg", "outcome": "not_locatable", "reason": "below_threshold", "detail": "Gate score 0.1.",
+    "uri": "file:///a/d.jpg", "outcome": "not_locatable", "reason": "gate_below_threshold",
+    "detail": "Gate score 0.1.",
 }  # fmt: skip
 FAILED = DONE | {"uri": "file:///a/e.jpg", "state": "failed", "reason": "unreadable", "detail": "cut off"}
 

@@ -108,7 +108,7 @@ def test_outcomes_are_told_apart(tmp_path, gazetteer):
         {"id": "2", "status": "not_locatable"},
         {"id": "3", "status": "parse error"},
         {"id": "4", "status": "timeout"},
-        {"id": "5", "status": "not_locatable", "reason": "unknown_place"},
+        {"id": "5", "status": "not_locatable", "reason": "place_unknown"},
         {"id": "6"},
         {"id": "7", "response": "I cannot say where this is.\n<answer>country: unknown</answer>"},
         {"id": "8", "response": "The picture shows a dog"},

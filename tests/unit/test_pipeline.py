@@ -100,9 +100,9 @@ def test_a_place_that_the_gazetteer_knows_is_located(make):
 
 def test_hints_reach_the_prompt(make):
     engine = Recording()
-    make(engine=engine).settle(replace(JOB, hints=Hints(text="Le pont", region="Paris", date="1911")))
+    make(engine=engine).settle(replace(JOB, hints=Hints(text="Le pont", region="Île-de-France", date="1911")))
     [prompt] = engine.prompts
-    assert all(words in prompt.user for words in ("Le pont", "Paris", "1911"))
+    assert all(words in prompt.user for words in ("Le pont", "Île-de-France", "1911"))
 
 
 def test_a_camera_position_is_known_and_the_model_is_not_asked(make):
@@ -130,7 +130,7 @@ def test_below_the_threshold_the_model_is_not_asked(make):
     settled = make(score=0.49, engine=engine).settle(JOB)
     assert (settled.state, settled.outcome, settled.trace) == ("done", "not_locatable", None)
     prediction = settled.prediction
-    assert (prediction.status, prediction.reason) == (Status.NOT_LOCATABLE, Reason.BELOW_THRESHOLD)
+    assert (prediction.status, prediction.reason) == (Status.NOT_LOCATABLE, Reason.GATE_BELOW_THRESHOLD)
     assert prediction.gate_score == 0.49
     assert "0.490" in prediction.detail
     assert "0.500" in prediction.detail
@@ -144,7 +144,7 @@ def test_at_the_threshold_the_model_is_asked(make):
 def test_a_model_that_cannot_tell_gets_no_point(make):
     settled = make(answer="<think>A wall.</think><answer>country: unknown</answer>").settle(JOB)
     assert (settled.state, settled.outcome) == ("done", "not_locatable")
-    assert (settled.prediction.reason, settled.prediction.lat) == (Reason.MODEL_ABSTAINED, None)
+    assert (settled.prediction.reason, settled.prediction.lat) == (Reason.NO_PLACE_STATED, None)
     assert settled.trace.reasoning == "A wall."
 
 
@@ -152,7 +152,7 @@ def test_a_place_that_nobody_knows_keeps_its_words_and_gets_no_point(make):
     settled = make(answer="<think>Towers.</think><answer>country: Ruritania\ncity: Streslau</answer>").settle(JOB)
     assert (settled.state, settled.outcome) == ("done", "not_locatable")
     prediction = settled.prediction
-    assert (prediction.reason, prediction.lat, prediction.lon) == (Reason.UNKNOWN_PLACE, None, None)
+    assert (prediction.reason, prediction.lat, prediction.lon) == (Reason.PLACE_UNKNOWN, None, None)
     assert prediction.stated_place == "Streslau, Ruritania"
     assert "Streslau" in prediction.detail
 

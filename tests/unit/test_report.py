@@ -333,7 +333,7 @@ def test_photographs_at_one_place_share_a_mark() -> None:
     spots = marks.Marks()
     for number in range(5):
         spots.add(predicted(number), f"p-{number}")
-    spots.add(job(9, outcome="not_locatable", reason="below_threshold"), None)
+    spots.add(job(9, outcome="not_locatable", reason="gate_below_threshold"), None)
     [mark] = spots.drawn()
     assert mark.title.startswith("0.jpg, 1.jpg, 2.jpg and 2 more\nVienna")
     assert mark.anchor == "p-0"

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.null_models import NullEngine
 from schema.reasons import JobState, Outcome
 from tests.support import wait_for
+from worker.calibrations import Calibrations
 from worker.errors import SetupError
 from worker.identity import ModelIdentity
 from worker.outcome import Job, Settled
@@ -31,6 +32,7 @@ class House:
         self.alive = set()
         self.most_alive = 0
         self.broken = set()
+        self.calibrated = []
         self.stored = []
         self.allow = threading.Event()
         self.allow.set()
@@ -49,7 +51,9 @@ class House:
         return engine
 
     def record(self, engine):
-        return Versions(f"pipeline {engine.identity.version}", 1, 2, "prompt", {}, "atlas", "0")
+        calibrations = Calibrations(tuple(self.calibrated))
+        named = " ".join([engine.identity.version, *calibrations.versions])
+        return Versions(f"pipeline {named}", 1, 2, 2, "prompt", {}, "atlas", "0", calibrations=calibrations)
 
     def build(self, engine, versions, registered):
         def settle(job):
@@ -332,7 +336,7 @@ def standing(promotion, registered):
 
 
 @pytest.fixture
-def watch(serving):
+def watch(house, serving):
     """Makes a watcher that sees what the list holds last, and keeps the problems that it stores."""
     promoted, problems = [None], []
     nowhere = create_engine("postgresql+psycopg://nowhere")
@@ -340,7 +344,11 @@ def watch(serving):
     def store(seen, problem):
         problems.append((seen.promotion_id, problem))
 
-    return Watcher(serving, nowhere, look=lambda: promoted[-1], on_problem=store), promoted, problems
+    def is_current(versions):
+        return versions.calibrations.versions == tuple(house.calibrated)
+
+    watcher = Watcher(serving, nowhere, look=lambda: promoted[-1], on_problem=store, is_current=is_current)
+    return watcher, promoted, problems
 
 
 def test_what_is_promoted_is_loaded_once(house, serving, watch):
@@ -386,3 +394,50 @@ def test_a_failure_that_cannot_be_stored_is_no_reason_to_end(house, serving, wat
     watcher.check()
     assert "could not be stored" in caplog.text
     assert (serves(serving), serving.failure) == (BASE, None)
+
+
+def test_a_calibration_is_taken_up_without_a_load_and_without_a_wait(house, serving, watch):
+    watcher, _, _ = watch
+    with serving.lease() as before:
+        house.calibrated.append("first")
+        watcher.check()
+        with serving.lease() as after:
+            assert after.versions.calibrations.versions == ("first",)
+            assert after.engine is before.engine
+            assert before.versions.calibrations.versions == (), "a job in work keeps what it has"
+    renewed = serving.now
+    watcher.check()
+    assert serving.now is renewed, "nothing has changed since"
+    assert house.events == ["load base"]
+
+
+def test_an_exchange_waits_for_jobs_of_a_line_that_was_renewed_too(house, serving, watch):
+    watcher, promoted, _ = watch
+    with serving.lease() as line:
+        house.calibrated.append("first")
+        watcher.check()
+        promoted.append(standing(1, version(1)))
+        changing, _ = in_thread(watcher.check)
+        wait_for(lambda: serving.is_changing, "the exchange to begin")
+        line.engine.used()
+        assert house.events == ["load base"]
+    changing.join(60)
+    assert house.events == ["load base", "close base", "load v1"]
+    assert serving.now.versions.pipeline_version == "pipeline v1 first"
+
+
+def test_a_model_that_cannot_serve_is_no_reason_to_keep_an_old_calibration(house, serving, watch):
+    watcher, promoted, _ = watch
+    house.broken.add("v1")
+    promoted.append(standing(1, version(1)))
+    house.calibrated.append("first")
+    watcher.check()
+    assert serves(serving) == BASE
+    assert serving.now.versions.calibrations.versions == ("first",)
+
+
+def test_a_closed_one_is_not_renewed_into_life(house, serving):
+    serving.close()
+    serving.renew()
+    with pytest.raises(ServingClosed), serving.lease():
+        pass

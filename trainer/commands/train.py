@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from trainer.commands import train_grpo
+from trainer.commands import train_calibrate, train_gate, train_grpo
 from trainer.commands import train_runs as runs
 from worker.settings import load
 
@@ -15,8 +15,18 @@ def command() -> None:
     """Tune models, by hand or by themselves. `globetag evaluate` says what came of it."""
 
 
-for _each in (train_grpo.command, runs.now, runs.status, runs.cancel, runs.history, runs.worker):
-    command.add_command(_each)
+for _each in (train_gate, train_grpo):
+    command.add_command(_each.command)
+for _one in (
+    train_calibrate.calibrate,
+    train_calibrate.calibrations,
+    runs.now,
+    runs.status,
+    runs.cancel,
+    runs.history,
+    runs.worker,
+):
+    command.add_command(_one)
 
 
 @command.command()

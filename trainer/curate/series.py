@@ -11,13 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from trainer.curate.labels import Known
-
-
-def folder(uri: str) -> str:
-    """All of an address before its last slash; of a web address without query and fragment."""
-    if uri.lower().startswith(("http://", "https://")):
-        uri = uri.partition("#")[0].partition("?")[0]
-    return uri.rpartition("/")[0]
+from worker.intake.uri import folder
 
 
 def series(rows: Sequence[Known], *, gap_minutes: float, whole_folders: bool = False) -> Iterator[list[int]]:

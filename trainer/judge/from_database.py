@@ -127,7 +127,7 @@ def _reading(row: Row[Any]) -> tuple[bool | None, tuple[str, ...]]:
 def _outcome(status: str, reason: str | None) -> Outcome:
     if status == Status.LOCATED:
         return Outcome.LOCATED
-    if reason == Reason.UNKNOWN_PLACE:
+    if reason == Reason.PLACE_UNKNOWN:
         return Outcome.UNRESOLVED
     if reason == Reason.UNPARSABLE:
         return Outcome.UNPARSABLE

@@ -60,9 +60,10 @@ _ONE_OF = frozenset({"lat", "lon"})
 
 _OUTCOMES = {
     Outcome.LOCATED: ("located", "ok", "done", "success", "answered"),
-    Outcome.REFUSED: ("refused", "refusal", "not_locatable", "abstained", "abstain", "declined", "below_threshold",
-                      "model_abstained"),
-    Outcome.UNRESOLVED: ("unresolved", "unknown_place"),
+    Outcome.REFUSED: ("refused", "refusal", "not_locatable", "abstained", "abstain", "declined",
+                      "gate_below_threshold", "no_place_stated", "samples_disagree", "too_uncertain",
+                      "outside_region", "only_text_evidence"),
+    Outcome.UNRESOLVED: ("unresolved", "place_unknown"),
     Outcome.UNPARSABLE: ("unparsable", "unparsed", "parse_error", "cut", "truncated"),
     Outcome.FAILED: ("failed", "error", "timeout", "dead", "model_error"),
     Outcome.MISSING: ("missing",),
@@ -314,7 +315,7 @@ def _stated_outcome(reader: _Reader, row: Row) -> Outcome | None:
             f" {', '.join(sorted(_OUTCOME))}"
         )
     reason = (reader.text(row, "reason") or "").lower()
-    if outcome in (Outcome.FAILED, Outcome.REFUSED) and reason in ("unparsable", "unknown_place"):
+    if outcome in (Outcome.FAILED, Outcome.REFUSED) and reason in ("unparsable", "place_unknown"):
         return _OUTCOME[reason]
     return outcome
 

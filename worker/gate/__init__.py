@@ -1,5 +1,6 @@
 """Can this photograph be placed at all? CLIP embeddings, and a head that scores them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,11 +15,14 @@ from worker.identity import ModelIdentity
 class GateScore:
     """`score` is the head's estimate in [0, 1] that the photograph can be placed (higher = easier).
 
-    `embedding_D` is the image's L2-normalised CLIP embedding, float32; it is stored with the image.
+    `embedding_D` is the image's L2-normalised CLIP embedding, float32; it is stored with the image. `p_within` are
+    the chances that this pipeline's answer lies within so many km, and `score` the first of them; None: no
+    head was fitted to outcomes, and `score` is no probability.
     """
 
     score: float
     embedding_D: NDArray[np.float32]
+    p_within: Mapping[int, float] | None = None
 
 
 class Gate(Protocol):

@@ -1,4 +1,4 @@
-"""The gate: open_clip image embeddings, scored by the zero-shot head.
+"""The gate: open_clip image embeddings, scored by a trained head or, without one, by the zero-shot head.
 
 A tag such as `ViT-B-32:laion2b_s34b_b79k` stands for a repository on the hub, and that for a folder with
 `open_clip_config.json` and weights: whatever the operator names is loaded from a folder, with the architecture,
@@ -6,7 +6,9 @@ activation and preprocessing that lie beside the weights. Axes: B batch, P promp
 """
 
 import hashlib
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,12 @@ from worker.batcher import Batcher, BatcherClosed, Fatal
 from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
 from worker.errors import JobError, SetupError
 from worker.gate import GateScore
+from worker.gate.head import Head, load_head
+from worker.gate.reference import reference_pictures
 from worker.gate.zeroshot import DEFAULT_THRESHOLD, POSITIVE_P, PROMPTS, ZeroShotHead, prompts_version
 from worker.identity import ModelIdentity
+
+log = logging.getLogger(__name__)
 
 VARIABLE = "GLOBETAG_CLIP"
 CONFIG_NAME = "open_clip_config.json"
@@ -38,20 +44,33 @@ LONGEST_TO_SHORTEST = 4
 """Sides beyond this ratio are cropped before the shortest side is resized: 5000x1 would become 1,120,000x224."""
 
 
-def load_gate(clip: str, *, device: str | None = None, max_batch: int = 32) -> "ClipGate":
+def load_gate(
+    clip: str, *, head: Path | None = None, device: str | None = None, max_batch: int = 32
+) -> "ClipGate":
     """Returns a ready `worker.gate.Gate`.
 
     `clip` is a folder with `open_clip_config.json` and weights, a tag of open_clip as `MODEL:PRETRAINED`, or a hub
-    repository as `hf-hub:OWNER/NAME`. `device` None takes the GPU when there is one. Raises `SetupError` with one
-    line that says what to do.
+    repository as `hf-hub:OWNER/NAME`. `head` is the folder of a trained head (see `worker.gate.head`), None the
+    zero-shot head. `device` None takes the GPU when there is one. Raises `SetupError` with one line that says what
+    to do, also where the head was fitted on another backbone.
     """
+    trained = None if head is None else load_head(head)
     checkpoint = _find(clip)
     on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        return ClipGate(checkpoint, on, max_batch)
+        gate = ClipGate(checkpoint, on, max_batch, trained)
     except Exception as error:
         hint = f"{VARIABLE} must name an open_clip checkpoint: {CONFIG_NAME} and matching weights"
         raise cannot_load(VARIABLE, clip, error, hint) from error
+    if trained is None:
+        log.info("the gate scores with the zero-shot head, which nobody has fitted to outcomes")
+        return gate
+    try:
+        trained.check(gate.reference_embeddings(), clip)
+    except BaseException:
+        gate.close()
+        raise
+    return gate
 
 
 def _find(clip: str) -> Checkpoint:
@@ -83,22 +102,20 @@ def _wanted(names: Collection[str]) -> Collection[str]:
 class ClipGate:
     """See `worker.gate.Gate`. Pictures are resized on the callers' threads and encoded on the owner's."""
 
-    threshold = DEFAULT_THRESHOLD
-    """Below this score the head finds too little to go by."""
-
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, max_batch: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, max_batch: int, head: Head | None = None
+    ) -> None:
         name = f"local-dir:{checkpoint.folder}"
         self._device = device
         self._model: Any = open_clip.create_model(name, device=device, require_pretrained=True).eval()
         self._crop = PreprocessCfg(**self._model.visual.preprocess_cfg)
         self._transform = image_transform_v2(self._crop, is_train=False)
-        self._head = _zero_shot_head(self._model, open_clip.get_tokenizer(name), device)
-        self.identity = ModelIdentity(
-            kind="gate",
-            name=checkpoint.name,
-            version=hashlib.sha256((checkpoint.fingerprint() + prompts_version()).encode()).hexdigest()[:16],
-            untrained=checkpoint.untrained,
-        )
+        self._tokenizer = open_clip.get_tokenizer(name)
+        self.zero_shot = ZeroShotHead(self.encode_texts(PROMPTS), POSITIVE_P, self.logit_scale)
+        self._head = head
+        self.threshold = DEFAULT_THRESHOLD if head is None else head.card.threshold
+        """Below this score the head finds too little to go by."""
+        self.identity = _identity(checkpoint, head)
         self._batcher: Batcher[torch.Tensor, NDArray[np.float32]] = Batcher(
             self._embed, max_size=max_batch, name="gate"
         )
@@ -111,7 +128,28 @@ class ClipGate:
             raise
         except Exception as error:
             raise JobError(Reason.MODEL_ERROR, f"the gate failed on this picture: {one_line(error)}") from error
-        return GateScore(self._head.score(embedding_D), embedding_D)
+        if self._head is None:
+            return GateScore(self.zero_shot.score(embedding_D), embedding_D)
+        p_within = self._head.p_within(embedding_D)
+        return GateScore(p_within[self._head.card.radii_km[0]], embedding_D, p_within)
+
+    def reference_embeddings(self) -> NDArray[np.float32]:
+        """Of the reference pictures, L2-normalised, shape (P, D): by them a head knows its backbone."""
+        return np.stack([self.score(picture).embedding_D for picture in reference_pictures()])
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """L2-normalised embeddings of captions, shape (T, D). For set-up and baselines: it does not batch."""
+        with torch.inference_mode():
+            tokens_T_L = self._tokenizer(list(texts)).to(self._device)
+            vectors_T_D: NDArray[np.float32] = (
+                self._model.encode_text(tokens_T_L, normalize=True).float().cpu().numpy()
+            )
+        return vectors_T_D
+
+    @property
+    def logit_scale(self) -> float:
+        """What the backbone multiplies cosines by before it takes a softmax."""
+        return float(self._model.logit_scale.exp().item())
 
     def close(self) -> None:
         self._batcher.close()
@@ -141,7 +179,19 @@ class ClipGate:
         ]
 
 
-def _zero_shot_head(model: Any, tokenizer: Any, device: torch.device) -> ZeroShotHead:
-    with torch.inference_mode():
-        vectors_P_D = model.encode_text(tokenizer(list(PROMPTS)).to(device), normalize=True)
-    return ZeroShotHead(vectors_P_D.float().cpu().numpy(), POSITIVE_P, model.logit_scale.exp().item())
+def _identity(checkpoint: Checkpoint, head: Head | None) -> ModelIdentity:
+    """The gate's identity, and with a trained head the backbone's beside it.
+
+    The backbone is the gate without a trained head: those rows exist in every database that has embeddings.
+    """
+    fingerprint = checkpoint.fingerprint()
+    backbone = ModelIdentity(
+        kind="gate",
+        name=checkpoint.name,
+        version=hashlib.sha256((fingerprint + prompts_version()).encode()).hexdigest()[:16],
+        untrained=checkpoint.untrained,
+    )
+    if head is None:
+        return backbone
+    version = hashlib.sha256(f"{fingerprint} head {head.version}".encode()).hexdigest()[:16]
+    return replace(backbone, version=version, backbone=backbone)

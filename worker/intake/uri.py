@@ -76,3 +76,10 @@ def _is_a_name(text: str) -> bool:
 def _is_unprintable(character: str) -> bool:
     # Controls, formats (they can turn the writing direction), surrogates and line separators.
     return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def folder(uri: str) -> str:
+    """All of an address before its last slash; of a web address without query and fragment."""
+    if uri.lower().startswith(("http://", "https://")):
+        uri = uri.partition("#")[0].partition("?")[0]
+    return uri.rpartition("/")[0]

@@ -98,11 +98,11 @@ class Countries:
         languages = {code: row["languages"] for code, row in rows.items()}
         self._codes_by_name, self._codes_by_iso = _index(self.by_code, languages)
 
-    def find(self, text: str) -> tuple[str, ...]:
+    def find(self, text: str, *, by_spelling: bool = True) -> tuple[str, ...]:
         """The codes that a name may mean: none for an unknown name, two for "Congo", else one.
 
         ISO codes count only in capitals ("NO", "NOR"), since "no" is also a word. A misspelling is accepted when
-        one country's name is nearly the same and no other's comes close.
+        one country's name is nearly the same and no other's comes close, unless `by_spelling` is False.
         """
         stripped = text.strip()
         if stripped in self._codes_by_iso:
@@ -113,7 +113,7 @@ class Countries:
                 return _AMBIGUOUS[folded]
             if folded in self._codes_by_name:
                 return (self._codes_by_name[folded],)
-        return self._by_spelling(readings[0])
+        return self._by_spelling(readings[0]) if by_spelling else ()
 
     def _by_spelling(self, folded: str) -> tuple[str, ...]:
         from rapidfuzz import fuzz, process

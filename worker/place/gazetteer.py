@@ -129,9 +129,12 @@ class Gazetteer:
 
     # ------------------------------------------------------------ names to places
 
-    def country_codes(self, text: str) -> tuple[str, ...]:
-        """The countries that a name may mean: usually one; none when unknown, two for "Congo"."""
-        return self._countries.find(text)
+    def country_codes(self, text: str, *, by_spelling: bool = True) -> tuple[str, ...]:
+        """The countries that a name may mean: usually one; none when unknown, two for "Congo".
+
+        Names that are nearly a country's count too, unless `by_spelling` is False.
+        """
+        return self._countries.find(text, by_spelling=by_spelling)
 
     def country_name(self, country_code: str) -> str:
         """The common English name. Raises `KeyError` for a code that is not in use."""
@@ -145,6 +148,10 @@ class Gazetteer:
         """The first-level division of that name, or None. Exact names and postal codes in capitals only."""
         admin1 = self._admin1_code(text, country_code)
         return None if admin1 is None else self._area(country_code, admin1)
+
+    def regions_named(self, text: str) -> tuple[Place, ...]:
+        """The first-level divisions of that name in all countries, as `region` finds them."""
+        return tuple(filter(None, (self.region(text, code) for code in self._admin1)))
 
     def city(self, text: str, country_code: str, region: str | None = None) -> CityMatch | None:
         """The city of that name in the country, or else in one of its territories; None when unknown.

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from schema import queries
 from schema.messages import Hints, LocateRequest
-from worker.outcome import Job
+from worker.outcome import Job, Rules
 
 
 def claim(
@@ -51,4 +51,13 @@ def _start_foreign(connection: Connection, requests: list[LocateRequest], mine: 
 
 
 def _job(row: Any) -> Job:
-    return Job(str(row.id), row.uri, Hints(**row.hints), row.verify, row.attempts, row.losses)
+    return Job(
+        id=str(row.id),
+        uri=row.uri,
+        hints=Hints(**row.hints),
+        verify=row.verify,
+        attempts=row.attempts,
+        losses=row.losses,
+        collection=row.collection,
+        rules=Rules(row.region, row.max_radius_km),
+    )

@@ -45,6 +45,7 @@ class Ledger:
             "sampling": orjson.dumps(versions.sampling).decode(),
             "gazetteer_version": versions.gazetteer_version,
             "code_version": versions.code_version,
+            "answers_version": versions.answers_version,
         }
         self._recorder = recorder
 
@@ -165,7 +166,7 @@ def _find(ledger: Ledger, connection: Connection, questions: list[_Question]) ->
         queries.FIND_ANSWERS,
         {
             "rows": orjson.dumps(asked).decode(),
-            "gate_version_id": ledger.versions.gate_version_id,
+            "embedding_model_id": ledger.versions.embedding_model_id,
             "pipeline_version": ledger.versions.pipeline_version,
         },
     )
@@ -206,7 +207,7 @@ def _image_row(image: ImageRecord, versions: Versions) -> dict[str, Any]:
     row = {name: getattr(image, name) for name in image.__slots__ if name != "embedding_D"}
     return row | {
         "embedding": None if embedding_D is None else _vector_text(embedding_D),
-        "embedding_model_id": None if embedding_D is None else versions.gate_version_id,
+        "embedding_model_id": None if embedding_D is None else versions.embedding_model_id,
     }
 
 

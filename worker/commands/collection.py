@@ -1,0 +1,49 @@
+"""`globetag collection`: what a collection asks of its places."""
+
+import click
+
+from schema import queries
+from worker.database import open_database
+from worker.errors import SetupError
+from worker.place.gazetteer import Gazetteer
+from worker.place.region import UnknownRegion, read_constraint
+from worker.settings import load
+
+
+@click.command()
+@click.argument("name")
+@click.option("--region", help="Where all its photographs were taken: countries or regions, `;` between several.")
+@click.option("--max-radius-km", type=click.FloatRange(min=0, min_open=True), help="Wider places are refused.")
+@click.option("--anywhere", is_flag=True, help="Take both back.")
+def command(name: str, region: str | None, max_radius_km: float | None, anywhere: bool) -> None:
+    """Show or set what the collection NAME asks of its places.
+
+    It holds for photographs that are placed from now on: `globetag enqueue` them again, or `globetag retry`.
+    """
+    settings, _ = load()
+    with open_database(settings) as database, database.engine.begin() as connection:
+        row = connection.execute(queries.COLLECTION_RULES, {"name": name}).one_or_none()
+        if row is None:
+            there = ", ".join(connection.execute(queries.COLLECTION_NAMES).scalars().all()[:10]) or "none"
+            raise SetupError(f"there is no collection {name!r}; there is {there}")
+        asked = {"region": row.region, "max_radius_km": row.max_radius_km}
+        if anywhere:
+            asked = {"region": None, "max_radius_km": None}
+        if region is not None:
+            asked["region"] = _known(region)
+        if max_radius_km is not None:
+            asked["max_radius_km"] = max_radius_km
+        if anywhere or region is not None or max_radius_km is not None:
+            connection.execute(queries.SET_COLLECTION_RULES, {"name": name, **asked})
+    radius = f"radius up to {asked['max_radius_km']:,g} km" if asked["max_radius_km"] else "any radius"
+    click.echo(f"{name}: {asked['region'] or 'anywhere'}, {radius}")
+
+
+def _known(region: str) -> str:
+    try:
+        read_constraint((region,), Gazetteer.load())
+    except UnknownRegion as error:
+        raise SetupError(
+            f"{error} Give a country, or a first-level division with its country (`Brittany, France`)"
+        ) from error
+    return region.strip()
