@@ -263,6 +263,15 @@ def test_a_running_worker_takes_a_calibration_up_without_loading_its_model_again
                 ),
                 "three jobs of the calibrated line",
             )
+            with database.engine.connect() as connection:
+                wanted = select(prediction).where(
+                    prediction.c.pipeline_version == worker.versions.pipeline_version
+                )
+                rows = connection.execute(wanted).all()
+            assert rows
+            assert {row.calibration_id for row in rows} == {made}
+            assert all(row.coverage == 0.9 or row.reason == "too_uncertain" for row in rows)
+            assert all(Difficulty.from_json(row.difficulty).samples == 1 for row in rows)
         finally:
             worker.runner.stop(drain_s=30)
     assert loaded == []

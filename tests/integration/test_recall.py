@@ -6,6 +6,7 @@ Long because all of it shares one archive and the helpers that fill it.
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import delete, insert, select, text, update
 
+from benchmarks.null_models import NullEngine, NullGate
 from schema import queries
 from schema.reasons import LabelSource
 from schema.tables import collection, gallery, image, job, label, prediction
 from tests.support import wait_for, write_pictures
+from worker.assemble import Models, assemble
 from worker.commands.db import command
 from worker.errors import SetupError
 from worker.place.candidates import evidence, suggestions
@@ -309,6 +312,43 @@ def test_what_a_worker_records_is_in_the_gallery(line, tmp_path):
         assert line.wait_until_settled(5) == {"done": 5}
     with line.database.engine.connect() as connection:
         assert len(connection.execute(select(gallery.c.image_id)).all()) == 5
+
+
+class AlikeGate(NullGate):
+    """To it every picture looks the same, and it passes for trained: whatever is known is a near-duplicate."""
+
+    @property
+    def identity(self):
+        return replace(super().identity, untrained=False)
+
+
+@pytest.mark.parametrize("broker_url", [None])
+@pytest.mark.parametrize("recall", ["collection", "off"])
+def test_a_worker_places_a_photograph_by_its_duplicates_and_offers_their_place(line, tmp_path, recall):
+    """The model says Paris; three copies of the same scene were taken in Graz."""
+    known = write_pictures(tmp_path / "known", 3, position=(47.0707, 15.4395))
+    models = Models(AlikeGate(), NullEngine(), gate_threshold=0.5)
+    settings = line.settings.model_copy(update={"recall": recall})
+    with assemble(settings, line.database, models, dispatch=True) as worker:
+        worker.runner.start()
+        try:
+            line.enqueue(known)
+            line.wait_until_settled(3)
+            line.enqueue(write_pictures(tmp_path / "asking", 1))
+            line.wait_until_settled(4)
+        finally:
+            worker.runner.stop(drain_s=30)
+    with line.database.engine.connect() as connection:
+        [row] = connection.execute(select(prediction)).all()
+        offered = connection.execute(text("SELECT source, from_source, city FROM suggestion")).all()
+    assert row.status == "located"
+    if recall == "off":
+        assert (row.city, offered) == ("Paris", [])
+        return
+    assert row.city == "Graz"
+    assert any("near duplicate" in note for note in row.notes)
+    assert [each["city"] for each in row.alternatives] == ["Paris"]
+    assert offered == [("near_duplicate", "exif", "Graz")] * 3
 
 
 # --- suggestions, as people find them ---

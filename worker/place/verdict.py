@@ -85,6 +85,7 @@ def verdict(
             alternatives=tuple(_row(each) for each in (agreed.chosen, *agreed.alternatives)),
             suggestions=ground.suggestions,
             notes=notes,
+            calibration_id=calibrated.calibration_id if calibrated else None,
             difficulty=difficulty,
         )
     place = found.named
