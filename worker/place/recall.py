@@ -35,7 +35,8 @@ EXACT_UP_TO = 20_000
 
 EF_SEARCH = 200
 """How many candidates an HNSW scan keeps. Of the true ten nearest among 20,000 synthetic photographs 200 found
-98.9 %, 100 found 98.0 % and 40, pgvector's own, 94.0 % (`benchmarks/recall.py`); it falls as an archive grows."""
+98.9 %, 100 found 98.0 % and 40, pgvector's own, 94.0 %; among a million 200 found 92.4 % and 400, in twice the
+time, 95.5 % (`benchmarks/recall.py`)."""
 
 NEAR_DUPLICATE_COSINE = 0.97
 """As in the curation of training data, and as measured with the small CLIP of the Atlas on 59 real photographs: at
