@@ -32,8 +32,8 @@ lint: $(READY) ## ruff, mypy and the import rules
 	@$(BIN)/lint-imports --no-cache
 
 bench: $(READY) ## run all benchmarks, quickly; each ends with a line of JSON
-	@for file in $$(grep -l __main__ benchmarks/*.py); do \
-		name=$$(basename $$file .py); \
+	@for file in $$(grep -l __main__ benchmarks/*.py benchmarks/*/__main__.py); do \
+		name=$$(echo $$file | sed -e 's|^benchmarks/||' -e 's|/__main__.py$$||' -e 's|\.py$$||'); \
 		echo "bench: $$name --quick"; \
 		$(BIN)/python -m benchmarks.$$name --quick || exit; \
 	done

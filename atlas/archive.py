@@ -63,6 +63,13 @@ def write_split(
     return _write_if_new(folder / TRUTH_NAME, table.getvalue().encode())
 
 
+def camera_position(shown: Scene) -> tuple[float, float]:
+    """Latitude and longitude of a scene's camera, as `write_split` gives them, without drawing the picture."""
+    chance = random.Random(f"archive {shown.seed}")
+    chance.random()  # whether it has GPS
+    return _camera_position(shown, chance)
+
+
 def _camera_position(shown: Scene, chance: random.Random) -> tuple[float, float]:
     """Evenly over the disc around the city's point, to six decimals."""
     away_km = _FARTHEST_KM * chance.random() ** 0.5

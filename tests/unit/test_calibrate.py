@@ -138,8 +138,25 @@ def test_it_keeps_its_promise_in_each_group_of_hardness():
         inside_N = new.error_km_N <= model.radii_km(hardness_N)
         for g in range(model.level_G.size):
             by_group.setdefault(g, []).append(inside_N[model.groups(hardness_N) == g].mean())
-    assert len(by_group) >= 3
+    assert len(by_group) == 2, "errors of this world are of a city or of a continent"
     assert all(0.87 <= np.mean(shares) <= 0.95 for shares in by_group.values()), by_group
+
+
+def test_groups_are_those_to_which_a_name_can_be_given():
+    rng = np.random.default_rng(3)
+    kind_N = rng.integers(0, 4, 4000)
+    most_km_N = np.array([20.0, 150.0, 600.0, 9000.0])[kind_N]
+    error_N = np.where(rng.random(4000) < 0.95, rng.uniform(0.5, 1.0, 4000) * most_km_N, 15_000.0)
+    model = fit(Sample({"kind": kind_N.astype(float)}, error_N, np.arange(4000) // 8), PARAMETERS)
+    radius_G = model.radii_km(model.hardness.of({"kind": np.arange(4.0)}))
+    assert (radius_G <= most_km_N[[np.flatnonzero(kind_N == kind)[0] for kind in range(4)]]).all()
+    assert (np.diff(radius_G) > 0).all()
+
+
+def test_where_signs_tell_nothing_there_is_one_radius_for_all():
+    told = world(1500, 4)
+    model = fit(Sample({"useless": told.signs["useless"]}, told.error_km_N, told.cluster_N), PARAMETERS)
+    assert model.level_G.size == 1
 
 
 def test_it_is_far_narrower_than_one_radius_for_all():

@@ -1,8 +1,13 @@
 """From photographs with known place to a radius that keeps its promise: the straight line of a calibration.
 
-The clusters are dealt into two halves by chance. The first teaches the hardness and the shares; the second, which
-had no part in that, sets the level in each group of hardness and proves the threshold of the risk. Only the
+The clusters are dealt into two halves by chance. The first teaches the hardness and parts it into groups; the
+second, which had no part in that, sets the radius of each group and proves the threshold of the risk. Only the
 confidences use both: they are estimates and promise nothing.
+
+Groups follow what a radius is for, the name that may be given: the easiest photographs of which enough lie within
+a city are one group, the next of which enough lie within a region another, then a country, then the rest. A radius
+that followed the hardness within a group would be wide for most of it: errors are of a street or of a continent
+with little in between, so it would leap where the chance of the street falls below the coverage.
 """
 
 import math
@@ -20,7 +25,9 @@ from worker.place.radius import RadiusModel
 
 WRONG_KM = 25.0
 """An answer farther off is wrong, for the risk."""
-_MAX_GROUPS = 4
+STEPS_KM = (25.0, 200.0, 750.0)
+"""The widest radius at which a city, a region, a country may be named (`worker.place.granularity`)."""
+_LEAST_VARIANCE = 0.01
 _FOLDS = 4
 _BEYOND_DECADES = 0.1
 """So much harder than the hardest of the second half a photograph may be and still get a radius."""
@@ -51,11 +58,9 @@ def fit(sample: Sample, parameters: Parameters) -> RadiusModel:
     learn, prove = sample.part(~second_N), sample.part(second_N)
     hardness = fit_hardness(learn)
     crossed_L = _crossed(learn, parameters.seed)
-    shares = fit_shares(crossed_L, learn.error_km_N)
+    shares = fit_shares(np.zeros(learn.n), learn.error_km_N)  # one radius for all of a group
     hardness_P = hardness.of(prove.signs)
-    edge_G = _edges(hardness.of(learn.signs), hardness_P, prove, parameters)
-    if not _narrows(crossed_L, learn, parameters):
-        shares, edge_G = fit_shares(np.zeros(learn.n), learn.error_km_N), np.empty(0)  # one radius for all
+    edge_G = _edges(crossed_L, learn.error_km_N, hardness_P, prove, parameters)
     score_P = shares.within(hardness_P, prove.error_km_N)
     group_P = np.searchsorted(edge_G, hardness_P, side="left")
     level_G = [
@@ -127,40 +132,39 @@ def _crossed(learn: Sample, seed: int) -> Floats:
     return crossed_N
 
 
-def _narrows(crossed_L: Floats, learn: Sample, parameters: Parameters) -> bool:
-    """Would half of the radii be narrower than one for all? Signs that tell too little only add noise.
+def _edges(
+    crossed_L: Floats, error_km_L: Floats, hardness_P: Floats, prove: Sample, parameters: Parameters
+) -> Floats:
+    """The hardest of each group: as many as keep within a city, then a region, then a country, by the first half.
 
-    Asked of the first half alone, so that the promise is not touched; each quarter by the shares of the other.
+    Each group needs enough of the second half, whose errors have no say, so that the promise holds in each group
+    by itself. A group is taken where its share, less a standard error, reaches the coverage.
     """
-    quarter_L = deal_clusters(learn.cluster_N, 2, seed=parameters.seed + 3)
-    shares = {
-        quarter: fit_shares(crossed_L[quarter_L != quarter], learn.error_km_N[quarter_L != quarter])
-        for quarter in (0, 1)
-    }
-    score_L, radius_L = np.empty(learn.n), np.empty(learn.n)
-    for quarter, of_others in shares.items():
-        here_L = quarter_L == quarter
-        score_L[here_L] = of_others.within(crossed_L[here_L], learn.error_km_N[here_L])
-    level = clustered_level(score_L, learn.cluster_N, parameters.coverage)
-    for quarter, of_others in shares.items():
-        here_L = quarter_L == quarter
-        radius_L[here_L] = of_others.distance_km(crossed_L[here_L], np.full(here_L.sum(), level))
-    return float(np.median(radius_L)) < plain_radius_km(learn, parameters.coverage)
+    order = np.argsort(crossed_L, kind="stable")
+    level_L, error_km_L = crossed_L[order], error_km_L[order]
+    edges: list[float] = []
+    start = 0
+    for km in STEPS_KM:
+        inside_M = np.cumsum(error_km_L[start:] <= km)
+        count_M = np.arange(1, inside_M.size + 1)
+        share_M = inside_M / count_M
+        error_M = np.sqrt(np.maximum(share_M * (1 - share_M), _LEAST_VARIANCE) / count_M)
+        is_last_M = np.append(np.diff(level_L[start:]) > 0, False)
+        reached = np.flatnonzero(is_last_M & (share_M - error_M >= parameters.coverage))[::-1]
+        for place in reached.tolist():
+            edge = float(level_L[start + place])
+            if _are_enough(hardness_P, prove, [*edges, edge], parameters):
+                edges.append(edge)
+                start += place + 1
+                break
+    return np.array(edges)
 
 
-def _edges(learnt_N: Floats, hardness_P: Floats, prove: Sample, parameters: Parameters) -> Floats:
-    """Quantiles of the first half's hardness, as many as leave each group enough of the second half.
-
-    The errors of the second half have no say, so that the promise holds in each group by itself.
-    """
-    for groups in range(_MAX_GROUPS, 1, -1):
-        edge_G = np.unique(np.quantile(learnt_N, np.linspace(0, 1, groups + 1)[1:-1]))
-        group_P = np.searchsorted(edge_G, hardness_P, side="left")
-        enough = [
-            (group_P == g).sum() >= parameters.group_photographs
-            and np.unique(prove.cluster_N[group_P == g]).size >= parameters.group_clusters
-            for g in range(edge_G.size + 1)
-        ]
-        if all(enough):
-            return np.asarray(edge_G, dtype=np.float64)
-    return np.empty(0)
+def _are_enough(hardness_P: Floats, prove: Sample, edges: list[float], parameters: Parameters) -> bool:
+    """Does each group hold enough photographs and clusters of the second half?"""
+    group_P = np.searchsorted(np.array(edges), hardness_P, side="left")
+    return all(
+        (group_P == g).sum() >= parameters.group_photographs
+        and np.unique(prove.cluster_N[group_P == g]).size >= parameters.group_clusters
+        for g in range(len(edges) + 1)
+    )

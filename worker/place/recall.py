@@ -43,7 +43,8 @@ NEAR_DUPLICATE_COSINE = 0.97
 0.97 stand 98 % of re-encoded copies, 92 % of crops to 95 %, 80 % of simulated rescans (turned by 1.5 degrees,
 paler) and 54 % of crops to 90 %, and none of 1,710 pairs of different photographs, whose highest is 0.90. Deeper
 crops, grey copies and mirrored ones are mostly missed. Other gates lie differently: an untrained ViT-B-32 puts
-different photographs at 0.99."""
+different photographs at 0.99. Of 2,000 scenes of the Atlas 4,444 pairs by different photographers reach 0.97;
+99 % of these show nothing but interiors, sky, fog or the like, and 2 % stand within 25 km."""
 
 NEARBY_KM = 25.0
 _SURVEY_PLACES = 256

@@ -9,7 +9,7 @@ import numpy as np
 
 from atlas.scenes import scene
 from atlas.world import World
-from benchmarks.radius_study import Answered
+from benchmarks.knowing.radius import Answered
 from schema.reasons import Granularity
 from trainer.judge.places import continent_of
 from worker.place.difficulty import Difficulty

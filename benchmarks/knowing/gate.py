@@ -1,11 +1,10 @@
-"""Knowing when not: does the trained head know better than older scores which scenes this pipeline places?
+"""Does the trained head know better than older scores which scenes this pipeline places?
 
-The Atlas model answers scenes of the splits `calibration`, `test` and `shift` (weather that no training
-showed), each once. The head is fitted to outcomes on `calibration`, for each of three seeds on two thirds of
-its photographers. Every score then orders the scenes of `test` and `shift`; right is a greedy answer within 25
-km, and one without a place is wrong. Reported are AUROC, the area under the risk-coverage curve (AURC, lower
-is better) and the accuracy of the surest 50, 70 and 90 %, as means over the seeds. Intervals are 95 %, by
-bootstrap over photographers. The differences beneath are paired: head and baseline on the same draws.
+The head is fitted to outcomes on `calibration`, for each of three seeds on two thirds of its photographers. Every
+score then orders the scenes of `test` and `shift`; right is a greedy answer within 25 km, and one without a place
+is wrong. Reported are AUROC, the area under the risk-coverage curve (AURC, lower is better) and the accuracy of
+the surest 50, 70 and 90 %, as means over the seeds. Intervals are 95 %, by bootstrap over photographers. The
+differences are paired: head and baseline on the same draws.
 
 - zero-shot prompts: the gate without a trained head.
 - class areas: the true areas of a scene's classes, weighted by how much a class tells of the country in this
@@ -15,26 +14,24 @@ bootstrap over photographers. The differences beneath are paired: head and basel
 - model says yes: stands for a yes-or-no question; the share of four sampled answers that name a place at all. It
   costs four answers for each scene, where the gate is asked so that none is needed.
 
-`auroc_head` and `auroc_best_baseline` are of `test`. Answers are stored below GLOBETAG_HOME. `--quick` takes
-what is stored, and where little is, answers few scenes: its intervals are wide then.
+Axes: N scenes, D embedding dimensions, C classes of `atlas.areas`, B replicates.
 """
 
-import argparse
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from atlas.areas import CLASSES
+from atlas.areas import CLASSES, area_shares
 from atlas.cues import KINDS
-from atlas.world import World, load_world
-from benchmarks import harness
-from benchmarks.knowing_store import Answered, Models, answered, stored_count
+from atlas.scenes import scene
+from atlas.world import World
+from benchmarks.knowing.scenes import ONE, Scenes
+from benchmarks.knowing.store import Models
 from trainer.curate.cells import Grid
 from trainer.gate.baselines import (
     Baseline,
@@ -45,13 +42,13 @@ from trainer.gate.baselines import (
     Photographs,
     ZeroShotPrompts,
 )
-from trainer.gate.fit import fit_head, within
+from trainer.gate.fit import cross_fit, fit_head, within
 from trainer.gate.measures import calibration_error
 from trainer.gate.outcomes import CELL_KM
+from trainer.gate.risk import Choice, choose_threshold
 from trainer.gate.train import RADII_KM
 from trainer.judge.intervals import Resampling, percentile_interval
 from trainer.judge.ranking import Ranking
-from worker.settings import load
 
 COVERAGES = (0.5, 0.7, 0.9)
 HEAD = "trained head"
@@ -62,17 +59,49 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
-    """How many scenes of each split, and how many replicates of the bootstrap."""
+class Outcomes:
+    """What the gate is judged by, of N scenes.
 
-    calibration: int
-    judged: int
-    replicates: int
+    `km_N` is how far off the greedy answer is, infinite where it names no place that is known. `named_N` is the
+    share of four sampled answers that name one. `photographer_N` numbers the clusters. `area_N_C` are the true
+    areas of classes; no column where nobody looked.
+    """
+
+    lat_N: Floats
+    lon_N: Floats
+    km_N: Floats
+    named_N: Floats
+    photographer_N: NDArray[np.int64]
+    embedding_N_D: NDArray[np.float32]
+    area_N_C: Floats
+
+    def __len__(self) -> int:
+        return len(self.km_N)
+
+    @property
+    def cells(self) -> list[str]:
+        """The place cell of each."""
+        grid = Grid(CELL_KM)
+        return [grid.cell(lat, lon) for lat, lon in zip(self.lat_N.tolist(), self.lon_N.tolist(), strict=True)]
+
+    def part(self, rows: NDArray[np.int64]) -> "Outcomes":
+        """These scenes alone."""
+        return Outcomes(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
 
-FULL = Size(calibration=1500, judged=1000, replicates=1000)
-QUICK = Size(calibration=240, judged=64, replicates=200)
-SEEDS = (0, 1, 2)
+def outcomes_of(scenes: Scenes, world: World | None = None) -> Outcomes:
+    """Of stored answers; with a `world` the true areas of classes are measured too (10 ms a scene)."""
+    drawn = [case.samples[1 : 1 + SAMPLES] for case in scenes.cases]
+    areas = [area_shares(scene(world, scenes.split, n)) for n in range(len(scenes))] if world else []
+    return Outcomes(
+        lat_N=np.array([case.truth.lat for case in scenes.cases]),
+        lon_N=np.array([case.truth.lon for case in scenes.cases]),
+        km_N=np.array([case.weighed_off_km(case.ask(ONE)[1]) for case in scenes.cases]),
+        named_N=np.array([np.mean([sample.is_placed for sample in samples]) for samples in drawn]),
+        photographer_N=scenes.photographer_N,
+        embedding_N_D=scenes.embedding_N_D,
+        area_N_C=np.stack(areas) if areas else np.empty((len(scenes), 0)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,43 +116,7 @@ class Score:
     ece: float | None = None
 
 
-def main() -> None:
-    """Measures and reports."""
-    parser = harness.arguments(__doc__)
-    parser.add_argument("--store", type=Path, help="folder of stored answers  [default: below GLOBETAG_HOME]")
-    given: argparse.Namespace = parser.parse_args()
-    folder = given.store or load()[0].home / "benchmarks" / "knowing"
-    world, models = load_world(), Models()
-    try:
-        learnt, judged = scenes_of(folder, world, models, quick=given.quick)
-        baselines = baselines_of(world, models, learnt)
-    finally:
-        models.close()
-    size = QUICK if given.quick else FULL
-    figures: dict[str, float | None] = {}
-    for split, scenes in judged.items():
-        scores = compare(learnt, scenes, baselines, SEEDS, size.replicates)
-        show(split, scenes, scores)
-        figures |= figures_of(split, scores)
-    figures |= {name: figures[f"{name}_test"] for name in ("auroc_head", "auroc_best_baseline")}
-    figures |= {"scenes_learnt": len(learnt), "scenes_judged": len(judged["test"])}
-    units = {name: "count" if name.startswith("scenes") else "share" for name in figures}
-    harness.report("knowing", figures, units)
-
-
-def scenes_of(folder: Path, world: World, models: Models, *, quick: bool) -> tuple[Answered, dict[str, Answered]]:
-    """The answered scenes to learn from, and those to judge by, by split."""
-
-    def get(split: str, few: int, many: int, samples: int) -> Answered:
-        there = stored_count(folder, world, split, models, samples=samples)
-        count = max(few, min(many, there)) if quick else many
-        return answered(folder, world, split, count, models, samples=samples)
-
-    learnt = get("calibration", QUICK.calibration, FULL.calibration, 0)
-    return learnt, {split: get(split, QUICK.judged, FULL.judged, SAMPLES) for split in ("test", "shift")}
-
-
-def baselines_of(world: World, models: Models, gallery: Answered) -> list[Baseline]:
+def baselines_of(world: World, models: Models, gallery: Outcomes) -> list[Baseline]:
     """All of them, for this world."""
     countries = sorted({city.country for city in world.cities if city.geoname_id not in world.unseen})
     return [
@@ -159,7 +152,7 @@ def class_weights(world: World) -> dict[str, float]:
 
 
 def compare(
-    learnt: Answered, judged: Answered, baselines: Sequence[Baseline], seeds: Sequence[int], replicates: int
+    learnt: Outcomes, judged: Outcomes, baselines: Sequence[Baseline], seeds: Sequence[int], replicates: int
 ) -> dict[str, list[Score]]:
     """Every score on one split: by name, one `Score` for each seed. Baselines have one, they learn nothing."""
     right_N = judged.km_N <= RADII_KM[0]
@@ -177,16 +170,29 @@ def compare(
     return scores
 
 
-def head_chances(learnt: Answered, judged: Answered, seed: int) -> Floats:
+def head_chances(learnt: Outcomes, judged: Outcomes, seed: int) -> Floats:
     """P(within 25 km) of the judged scenes by a head that was fitted to two thirds of the photographers."""
     rng = np.random.default_rng(seed)
     photographers = np.unique(learnt.photographer_N)
     chosen = rng.choice(photographers, round(SHARE_LEARNT * photographers.size), replace=False)
     part = learnt.part(np.flatnonzero(np.isin(learnt.photographer_N, chosen)))
-    grid = Grid(CELL_KM)
-    cells = [grid.cell(lat, lon) for lat, lon in zip(part.lat_N.tolist(), part.lon_N.tolist(), strict=True)]
-    fitted = fit_head(part.embedding_N_D.astype(np.float64), within(part.km_N, RADII_KM), cells, seed=seed)
+    return chances_of(part, judged, seed)
+
+
+def chances_of(learnt: Outcomes, judged: Outcomes, seed: int = 0) -> Floats:
+    """P(within 25 km) of the judged scenes by a head that was fitted to the others. Raises `NoSignal`."""
+    within_N_R = within(learnt.km_N, RADII_KM)
+    fitted = fit_head(learnt.embedding_N_D.astype(np.float64), within_N_R, learnt.cells, seed=seed)
     return fitted.chances(judged.embedding_N_D.astype(np.float64))[:, 0]
+
+
+def threshold_for(learnt: Outcomes, max_risk: float, seed: int = 0) -> Choice | None:
+    """The gate's threshold for a risk, from chances at places that the head had not seen; None if unproven."""
+    embedding_N_D, within_N_R = learnt.embedding_N_D.astype(np.float64), within(learnt.km_N, RADII_KM)
+    chance_N = cross_fit(embedding_N_D, within_N_R, learnt.cells, seed=seed)[:, 0]
+    located_N = np.isfinite(learnt.km_N)
+    wrong_N = learnt.km_N > RADII_KM[0]
+    return choose_threshold(chance_N, located_N, wrong_N, learnt.cells, max_risk=max_risk)
 
 
 def _score(score_N: Floats, right_N: NDArray[np.bool_], resampling: Resampling, ece: float | None = None) -> Score:
@@ -245,7 +251,7 @@ def figures_of(split: str, scores: Mapping[str, Sequence[Score]]) -> dict[str, f
     return {name: None if value is None or math.isnan(value) else value for name, value in figures.items()}
 
 
-def show(split: str, judged: Answered, scores: Mapping[str, Sequence[Score]]) -> None:
+def show(split: str, judged: Outcomes, scores: Mapping[str, Sequence[Score]]) -> None:
     """A table for people."""
     within_km = float(np.mean(judged.km_N <= RADII_KM[0]))
     photographers = np.unique(judged.photographer_N).size
@@ -271,7 +277,3 @@ def show(split: str, judged: Answered, scores: Mapping[str, Sequence[Score]]) ->
 def _interval(found: Sequence[Score], figure: str) -> str:
     low, high = percentile_interval(drawn_of(found, figure))
     return "(–)" if low is None or high is None else f"({low:.3f} to {high:.3f})"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,22 @@
 """The study of the radius, on answers whose law of errors is known beforehand."""
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from atlas.scenes import scene
 from atlas.world import load_world
-from benchmarks.radius_answers import read
-from benchmarks.radius_ideal import ideal_answers
-from benchmarks.radius_study import Answered, granularity_of, study
+from benchmarks.knowing.ideal import ideal_answers
+from benchmarks.knowing.radius import Answered, granularity_of, located, mean_figures, studies, study
+from benchmarks.knowing.recall import on_gallery
+from benchmarks.knowing.scenes import ALL
 from schema.reasons import Granularity
+from tests.unit.knowing_cases import case, scenes
 from trainer.calibrate.fit import Parameters
 from worker.errors import SetupError
 from worker.place.difficulty import Difficulty
-from worker.place.gazetteer import Gazetteer
+from worker.place.doubt import Doubt
 
 
 def answered(n, seed):
@@ -42,6 +44,8 @@ def test_coverage_is_kept_in_all_parts_and_the_radius_is_narrower():
     assert sum(part.n for part in on_test.by_continent.values()) == 1500
     assert sum(part.n for part in on_test.by_granularity.values()) == 1500
     assert found.figures["radius_ratio"] < 0.7
+    parts = on_test.by_granularity
+    assert on_test.named == pytest.approx(1 - (parts["wider"].n if "wider" in parts else 0) / 1500)
     assert (on_test.risk is None) == (on_test.answered == 0.0)
 
 
@@ -64,36 +68,37 @@ def test_granularity_follows_the_radius(radius_km, name):
     assert granularity_of(radius_km) == name
 
 
-def test_stored_answers_are_read_with_their_signs(tmp_path):
-    def row(number, photographer, texts, embedding):
-        return {
-            "id": str(number),
-            "lat": 48.85,
-            "lon": 2.35,
-            "country_code": "FR",
-            "photographer": photographer,
-            "placeable": "city",
-            "gate_score": 0.9,
-            "answers": [[text, "stop", -0.2] for text in texts],
-            "embedding": embedding,
-        }
+def test_what_the_worker_locates_is_judged_with_its_signs():
+    cases = [
+        case(0, "Paris", ["Paris", "Paris", "Lyon", "unknown"], photographer=1),
+        case(1, "Paris", ["unknown"] * 4, photographer=2),
+        case(2, "Lyon", ["Lyon"] * 4, photographer=3),
+    ]
+    found = located(scenes(cases), replace(ALL, most_answers=4))
+    first, second = found.difficulties
+    assert (found.asked, found.continents) == (3, ("Europe", "Europe"))
+    assert found.cluster_N.tolist() == [0, 1]
+    assert found.error_km_N == pytest.approx([0.0, 0.0], abs=5.0)
+    assert first.agreement == 0.5, "half of all answers name the place; one names none"
+    assert first.spread_km == pytest.approx(392 / 3, rel=0.05)
+    assert (first.samples, first.stated, first.nearest_cosine) == (4, Granularity.CITY, None)
+    assert (second.agreement, second.gate_score) == (1.0, 0.9)
 
-    paris, lyon, nowhere = (
-        f"<think>A town.</think><answer>country: {country}\ncity: {city}</answer>"
-        for country, city in (("France", "Paris"), ("France", "Lyon"), ("unknown", "unknown"))
+
+def test_similar_photographs_are_among_the_signs():
+    gallery = scenes(
+        [case(n, "Paris", ["unknown"], photographer=n) for n in range(3)], [[1, 0], [0.6, 0.8], [0, 1]]
     )
-    rows = [row(0, "a", [paris, paris, lyon, nowhere], [1.0, 0.0]), row(1, "b", [nowhere, paris], [0.6, 0.8])]
-    path = tmp_path / "test.jsonl"
-    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
-    found = read(path, Gazetteer.load(), gallery=path)
-    [known] = found.difficulties
-    assert (found.asked, found.continents) == (2, ("Europe",))
-    assert found.error_km_N == pytest.approx([0.0], abs=5.0)
-    assert known.agreement == 0.5, "half of all answers name the place; one names none"
-    assert known.spread_km == pytest.approx(392 / 3, rel=0.05)
-    assert (known.samples, known.stated) == (4, Granularity.CITY)
+    asked = scenes([case(5, "Paris", ["Paris"], photographer=0)], [[1, 0]])
+    [known] = located(on_gallery(asked, gallery), Doubt(most_answers=1)).difficulties
     assert known.nearest_cosine == pytest.approx(0.6), "a photographer's own pictures do not count"
-    assert known.candidate_agreement is not None
+
+
+def test_figures_are_means_over_seeds():
+    found = studies(answered(1200, 1), {"test": answered(900, 2)}, Parameters(), (0, 1))
+    ratios = [each.figures["radius_ratio"] for each in found]
+    assert ratios[0] != ratios[1]
+    assert mean_figures(found)["radius_ratio"] == pytest.approx(sum(ratios) / 2)
 
 
 def test_on_the_best_observers_answers_the_promise_is_kept_and_the_radius_far_narrower():

@@ -1,28 +1,38 @@
-"""The study of knowing on made-up answers: who knows something comes out ahead, and what is stored is kept."""
+"""The gate in the study of knowing, on made-up answers: who knows something comes out ahead."""
 
 import numpy as np
 import pytest
 
 from atlas.areas import CLASSES
 from atlas.world import load_world
-from benchmarks.knowing import HEAD, best_baseline, class_weights, compare, figures_of, gain, mean_of
-from benchmarks.knowing_store import Answered, _read, _write
+from benchmarks.knowing.gate import (
+    HEAD,
+    Outcomes,
+    best_baseline,
+    class_weights,
+    compare,
+    figures_of,
+    gain,
+    mean_of,
+    outcomes_of,
+    threshold_for,
+)
+from tests.unit.knowing_cases import case, scenes
 from trainer.gate.baselines import ClassAreas, ModelSaysYes, NeighbourSpread
 
 
-def answers(seed: int, count: int = 300) -> Answered:
+def answers(seed: int, count: int = 300) -> Outcomes:
     """The first dimension of the embedding tells who is placed; nothing else tells anything."""
     rng = np.random.default_rng(seed)
     embedding = rng.normal(size=(count, 8)).astype(np.float32)
     cell = rng.integers(0, 30, count)
     placed = rng.random(count) < 1 / (1 + np.exp(-3 * embedding[:, 0]))
     areas = rng.random((count, len(CLASSES)))
-    return Answered(
+    return Outcomes(
         lat_N=5.0 * (cell % 6),
         lon_N=9.0 * (cell // 6),
         km_N=np.where(placed, 3.0, np.inf),
         named_N=rng.integers(0, 5, count) / 4,
-        logprob_N=rng.random(count) - 1,
         photographer_N=np.arange(count) // 10,
         embedding_N_D=embedding,
         area_N_C=areas / areas.sum(axis=1, keepdims=True),
@@ -57,11 +67,23 @@ def test_class_weights_are_what_a_cue_tells_of_the_country():
     assert weights["script"] > weights["light"]
 
 
-def test_stored_answers_are_read_as_they_were_and_grow(tmp_path):
-    both = answers(0, 20).with_more(answers(1, 30))
-    _write(tmp_path / "deep" / "test.npz", both)
-    found = _read(tmp_path / "deep" / "test.npz")
-    assert len(found) == 50
-    assert (found.part(slice(0, 20)).km_N == answers(0, 20).km_N).all()
-    assert found.embedding_N_D[20:] == pytest.approx(answers(1, 30).embedding_N_D)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["test.npz"]
+def test_outcomes_are_the_greedy_answers_and_four_further_ones():
+    found = outcomes_of(
+        scenes(
+            [
+                case(0, "Lyon", ["Lyon", "Lyon", "unknown", "Paris", "unknown", "Lyon", "Lyon", "Lyon"]),
+                case(1, "Lyon", ["unknown", *["Lyon"] * 7], photographer=1),
+            ]
+        )
+    )
+    assert found.km_N[0] < 5
+    assert found.km_N[1] == np.inf
+    assert found.named_N.tolist() == [0.5, 1.0]
+    assert found.area_N_C.shape == (2, 0)
+
+
+def test_a_threshold_is_chosen_where_the_risk_can_be_proven():
+    choice = threshold_for(answers(0, 1500), 0.3)
+    assert choice is not None
+    assert choice.upper <= 0.3
+    assert threshold_for(answers(0, 300), 0.01) is None
