@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.reasons import LabelSource
-from worker.place.candidates import Candidate, evidence, suggestions
+from worker.place.candidates import Candidate, credible, evidence, suggestions
 from worker.place.evidence import Evidence
 
 
@@ -65,9 +65,19 @@ def test_those_that_merely_look_alike_have_half_a_vote_together_and_only_the_sam
     assert sum(each.weight for each in said if each.source == "recall") <= 0.5 + 1e-9
 
 
+def test_what_looks_the_same_in_several_places_is_merely_alike():
+    here, near = candidate(1, 0.99, near_duplicate=True), candidate(2, 0.98, near_duplicate=True, lat=47.2)
+    away = candidate(3, 0.98, near_duplicate=True, lat=48.85, lon=2.35)
+    assert credible([here, near]) == (here, near)
+    assert [each.kind for each in credible([here, near, away])] == ["recall"] * 3
+    assert {each.source for each in evidence([here, away])} == {"recall"}
+    assert suggestions([here, away]) == ()
+    assert len(suggestions([here, near])) == 2
+
+
 @given(candidates)
 def test_evidence_keeps_order_places_and_reasons(found):
-    by_place = [(each.lat, each.lon, each.image_id, each.kind) for each in found]
+    by_place = [(each.lat, each.lon, each.image_id, each.kind) for each in credible(found)]
     said = [(each.lat, each.lon, each.image_id, each.source) for each in evidence(found)]
     places = iter(by_place)
     assert all(each in places for each in said)  # a subsequence
@@ -77,7 +87,7 @@ def test_evidence_keeps_order_places_and_reasons(found):
 def test_only_near_duplicates_and_series_are_suggested(found):
     offered = suggestions(found)
     assert [each["from_image_id"] for each in offered] == [
-        each.image_id for each in found if each.near_duplicate or each.same_series
+        each.image_id for each in credible(found) if each.near_duplicate or each.same_series
     ]
     assert {each["source"] for each in offered} <= {"near_duplicate", "series"}
 

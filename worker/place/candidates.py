@@ -11,11 +11,13 @@ None of them makes a label. A suggestion says whose place it is, so that a perso
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from schema.reasons import LabelSource
 from worker.place.evidence import Evidence
+from worker.place.sphere import distance_km
 
 NEAR_DUPLICATE = "near_duplicate"
 SERIES = "series"
@@ -23,6 +25,8 @@ RECALL = "recall"
 
 SERIES_MINUTES = 30.0
 """As in the curation of training data (`series_minutes`)."""
+
+ONE_SCENE_KM = 25.0
 
 _DUPLICATE_WEIGHT = 1.5
 _SERIES_WEIGHT = 0.5
@@ -63,12 +67,25 @@ class Candidate:
         return NEAR_DUPLICATE if self.near_duplicate else SERIES if self.same_series else RECALL
 
 
+def credible(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates; their near-duplicates are merely alike where they were taken in different places.
+
+    One scene is in one place. What looks the same in several, as bare walls and clouded skies do, shows none.
+    """
+    same = [candidate for candidate in candidates if candidate.near_duplicate]
+    pairs = combinations(same, 2)
+    if all(distance_km(one.lat, one.lon, other.lat, other.lon) <= ONE_SCENE_KM for one, other in pairs):
+        return tuple(candidates)
+    return tuple(replace(candidate, near_duplicate=False) for candidate in candidates)
+
+
 def evidence(candidates: Sequence[Candidate], *, series_minutes: float = SERIES_MINUTES) -> tuple[Evidence, ...]:
     """What candidates say for places, in their order; those that say nothing (weight 0) are left out.
 
     One that merely looks alike is discounted by `share_nearby`: where the whole gallery is one town, its
     neighbours are in that town whatever the picture shows, which is no evidence that this one is.
     """
+    candidates = credible(candidates)
     alike = [candidate for candidate in candidates if candidate.kind == RECALL]
     best = max((candidate.cosine for candidate in alike), default=0.0)
     mass = sum(math.exp((candidate.cosine - best) / _TEMPERATURE) for candidate in alike)
@@ -95,6 +112,7 @@ def suggestions(candidates: Sequence[Candidate]) -> tuple[dict[str, Any], ...]:
     From near-duplicates and series only; the view `suggestion` shows them. They are offers to a person: nothing
     makes a label of them.
     """
+    candidates = credible(candidates)
     return tuple(
         {
             "source": each.kind,
