@@ -537,12 +537,12 @@ _MODEL_ID = bindparam("model_id", type_=BigInteger, literal_execute=True)
 _DIMENSIONS = bindparam("dimensions", type_=Integer, literal_execute=True)
 _EVERYWHERE = bindparam("everywhere", type_=Boolean, literal_execute=True)
 
-# The nearest in a collection (everywhere: in all) by their embeddings of one model, each compared, so exactly.
-# With the place that counts (manual > exif, xmp > import, then the latest). Never the image :sha256 itself. An
-# image that several collections hold may come several times. The bare column is compared: no HNSW index fits that.
-NEAREST_EXACT = text("""
+# The nearest in a collection (everywhere: in all) by their embeddings of one model, with the place that counts
+# (manual > exif, xmp > import, then the latest). Never the image :sha256 itself. An image that several collections
+# hold may come several times.
+_NEAREST = """
     WITH near AS MATERIALIZED (
-        SELECT g.image_id, g.embedding <=> CAST(:embedding AS halfvec) AS distance
+        SELECT g.image_id, {distance} AS distance
         FROM gallery g
         WHERE g.embedding_model_id = :model_id AND (:everywhere OR g.collection_id = :collection_id)
           AND g.image_id IS DISTINCT FROM (SELECT id FROM image WHERE sha256 = :sha256)
@@ -556,27 +556,19 @@ NEAREST_EXACT = text("""
         ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
     ) l ON true
     ORDER BY n.distance, n.image_id
-""").bindparams(_MODEL_ID, _EVERYWHERE)
+"""
 
-# The same by the HNSW index of this model (see GALLERY_INDEX_DDL), so nearly.
-NEAREST_INDEXED = text("""
-    WITH near AS MATERIALIZED (
-        SELECT g.image_id,
-               CAST(g.embedding AS halfvec(:dimensions)) <=> CAST(:embedding AS halfvec(:dimensions)) AS distance
-        FROM gallery g
-        WHERE g.embedding_model_id = :model_id AND (:everywhere OR g.collection_id = :collection_id)
-          AND g.image_id IS DISTINCT FROM (SELECT id FROM image WHERE sha256 = :sha256)
-        ORDER BY distance LIMIT :rows
+# Each compared, so exactly: the bare column, which no HNSW index fits.
+NEAREST_EXACT = text(_NEAREST.format(distance="g.embedding <=> CAST(:embedding AS halfvec)")).bindparams(
+    _MODEL_ID, _EVERYWHERE
+)
+
+# By the HNSW index of this model (see GALLERY_INDEX_DDL), so nearly.
+NEAREST_INDEXED = text(
+    _NEAREST.format(
+        distance="CAST(g.embedding AS halfvec(:dimensions)) <=> CAST(:embedding AS halfvec(:dimensions))"
     )
-    SELECT n.image_id, i.sha256, 1 - n.distance AS cosine, l.source, l.lat, l.lon,
-           l.country_code, l.region, l.city, l.geoname_id, CAST(NULL AS double precision) AS minutes_apart
-    FROM near n JOIN image i ON i.id = n.image_id
-    JOIN LATERAL (
-        SELECT * FROM label WHERE label.image_id = n.image_id
-        ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
-    ) l ON true
-    ORDER BY n.distance, n.image_id
-""").bindparams(_MODEL_ID, _DIMENSIONS, _EVERYWHERE)
+).bindparams(_MODEL_ID, _DIMENSIONS, _EVERYWHERE)
 
 # How an HNSW scan goes on, until the end of the transaction: with how many candidates, and that it goes on beyond
 # them until enough rows have passed the conditions.

@@ -1,4 +1,7 @@
-"""From several answers and other signs to a row: asking again, weighing, the radius, and each reason to refuse."""
+"""From several answers and other signs to a row: asking again, weighing, the radius, and each reason to refuse.
+
+Long because every reason to refuse is shown on the same small line.
+"""
 
 import hashlib
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,7 @@
-"""What serves and how it is exchanged, with engines that are known beforehand: no torch, no database."""
+"""What serves and how it is exchanged, with engines that are known beforehand: no torch, no database.
+
+Long because every way to exchange a model is played on the same small house.
+"""
 
 import itertools
 import threading
