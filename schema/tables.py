@@ -3,6 +3,8 @@
 Narrow rows, wide traces: what people filter on is a typed column, the long text sits one-to-one beside its
 prediction. Predictions are append-only. Known places (`label`) and inferred ones (`prediction`) never share a
 table. Times are `timestamptz`, distances kilometres, angles degrees (WGS 84).
+
+The file is long on purpose: whoever asks what is stored reads one file.
 """
 
 from pgvector.sqlalchemy import HALFVEC

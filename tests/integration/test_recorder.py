@@ -1,4 +1,7 @@
-"""The recorder on a real database: what it stores, finds again, and does when the database is away."""
+"""The recorder on a real database: what it stores, finds again, and does when the database is away.
+
+Long because all of it needs the same rows around it.
+"""
 
 import random
 import threading

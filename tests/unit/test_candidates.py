@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schema.reasons import LabelSource
 from worker.place.candidates import Candidate, credible, evidence, suggestions
 from worker.place.evidence import Evidence
+from worker.place.recalled import recalled
 
 
 def candidate(image_id=1, cosine=0.7, **more):
@@ -70,14 +71,15 @@ def test_what_looks_the_same_in_several_places_is_merely_alike():
     away = candidate(3, 0.98, near_duplicate=True, lat=48.85, lon=2.35)
     assert credible([here, near]) == (here, near)
     assert [each.kind for each in credible([here, near, away])] == ["recall"] * 3
-    assert {each.source for each in evidence([here, away])} == {"recall"}
-    assert suggestions([here, away]) == ()
-    assert len(suggestions([here, near])) == 2
+    apart, together = recalled([here, away]), recalled([here, near])
+    assert {each.source for each in apart.evidence} == {"recall"}
+    assert apart.suggestions == ()
+    assert len(together.suggestions) == 2
 
 
 @given(candidates)
 def test_evidence_keeps_order_places_and_reasons(found):
-    by_place = [(each.lat, each.lon, each.image_id, each.kind) for each in credible(found)]
+    by_place = [(each.lat, each.lon, each.image_id, each.kind) for each in found]
     said = [(each.lat, each.lon, each.image_id, each.source) for each in evidence(found)]
     places = iter(by_place)
     assert all(each in places for each in said)  # a subsequence
@@ -87,7 +89,7 @@ def test_evidence_keeps_order_places_and_reasons(found):
 def test_only_near_duplicates_and_series_are_suggested(found):
     offered = suggestions(found)
     assert [each["from_image_id"] for each in offered] == [
-        each.image_id for each in credible(found) if each.near_duplicate or each.same_series
+        each.image_id for each in found if each.near_duplicate or each.same_series
     ]
     assert {each["source"] for each in offered} <= {"near_duplicate", "series"}
 

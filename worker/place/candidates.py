@@ -85,7 +85,6 @@ def evidence(candidates: Sequence[Candidate], *, series_minutes: float = SERIES_
     One that merely looks alike is discounted by `share_nearby`: where the whole gallery is one town, its
     neighbours are in that town whatever the picture shows, which is no evidence that this one is.
     """
-    candidates = credible(candidates)
     alike = [candidate for candidate in candidates if candidate.kind == RECALL]
     best = max((candidate.cosine for candidate in alike), default=0.0)
     mass = sum(math.exp((candidate.cosine - best) / _TEMPERATURE) for candidate in alike)
@@ -112,7 +111,6 @@ def suggestions(candidates: Sequence[Candidate]) -> tuple[dict[str, Any], ...]:
     From near-duplicates and series only; the view `suggestion` shows them. They are offers to a person: nothing
     makes a label of them.
     """
-    candidates = credible(candidates)
     return tuple(
         {
             "source": each.kind,

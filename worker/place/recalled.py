@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.place.candidates import Candidate, evidence, suggestions
+from worker.place.candidates import Candidate, credible, evidence, suggestions
 from worker.place.evidence import Evidence
 
 
@@ -41,4 +41,5 @@ class Recall(Protocol):
 def recalled(candidates: Sequence[Candidate]) -> Recalled:
     """What these candidates say."""
     nearest = max((candidate.cosine for candidate in candidates), default=None)
-    return Recalled(evidence(candidates), nearest, suggestions(candidates))
+    believed = credible(candidates)
+    return Recalled(evidence(believed), nearest, suggestions(believed))
