@@ -201,9 +201,9 @@ class Loop:
         engine = self._database.engine
         self._wait(lambda: "is ready" in _read(self._home / "worker.log"), "the worker to be ready")
         with engine.begin() as connection:
-            connection.execute(queries.ENSURE_COLLECTION, {"name": _COLLECTION})
+            connection.execute(queries.collections.ENSURE_COLLECTION, {"name": _COLLECTION})
             granted = {"name": _COLLECTION, "granted": True, "granted_by": "benchmark"}
-            connection.execute(queries.SET_TRAINING_CONSENT, granted)
+            connection.execute(queries.collections.SET_TRAINING_CONSENT, granted)
         self.arrivals.start()
         self._wait(self._turns, "the first answer of the worker")
         made = self._trained_by_itself()

@@ -159,8 +159,11 @@ def _load(database: Database, archive: Archive, held_by_N: NDArray[np.int64]) ->
     started_s = time.perf_counter()
     with database.engine.begin() as connection:
         gate = {"kind": "gate", "name": "synthetic", "version": "1", "untrained": False}
-        gate_id: int = connection.execute(queries.ENSURE_MODEL_VERSION, gate).one().id
-        held = [connection.execute(queries.ENSURE_COLLECTION, {"name": name}).scalar_one() for name in COLLECTIONS]
+        gate_id: int = connection.execute(queries.models.ENSURE_MODEL_VERSION, gate).one().id
+        held = [
+            connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar_one()
+            for name in COLLECTIONS
+        ]
     for number, block_N_D in enumerate(archive.blocks()):
         first = number * BLOCK
         with database.engine.begin() as connection:

@@ -35,7 +35,7 @@ def wait_until_settled(
     deadline = time.monotonic() + timeout_s
     while True:
         with database.engine.connect() as connection:
-            stand = connection.execute(queries.BATCH_PROGRESS, {"batch_id": batch_id}).one()
+            stand = connection.execute(queries.reading.BATCH_PROGRESS, {"batch_id": batch_id}).one()
         on_look(stand)
         if stand.done == stand.jobs:
             return

@@ -210,7 +210,7 @@ def _watcher(now: Serving, settings: Settings, database: Database, worker: str) 
     def store(standing: Standing, problem: str) -> None:
         row = {"promotion_id": standing.promotion_id, "worker": worker, "detail": problem}
         with database.engine.begin() as connection:
-            connection.execute(queries.ADD_PROMOTION_FAILURE, row)
+            connection.execute(queries.models.ADD_PROMOTION_FAILURE, row)
 
     def is_current(versions: Versions) -> bool:
         if versions.answers_version is None:

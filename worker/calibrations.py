@@ -72,7 +72,7 @@ def in_force(connection: Connection, answers_version: str) -> Calibrations:
     """Those for these answers. One that this version of Globetag cannot read is left out, and the log says so."""
     models: dict[str | None, RadiusModel] = {}
     versions = []
-    for row in connection.execute(queries.CALIBRATIONS_IN_FORCE, {"answers_version": answers_version}):
+    for row in connection.execute(queries.calibration.CALIBRATIONS_IN_FORCE, {"answers_version": answers_version}):
         versions.append(row.version)
         try:
             model = RadiusModel.from_json(row.parameters, calibration_id=row.id)
@@ -85,7 +85,7 @@ def in_force(connection: Connection, answers_version: str) -> Calibrations:
 
 def versions_in_force(connection: Connection, answers_version: str) -> tuple[str, ...]:
     """Their versions alone: to see whether they have changed."""
-    rows = connection.execute(queries.CALIBRATIONS_IN_FORCE, {"answers_version": answers_version})
+    rows = connection.execute(queries.calibration.CALIBRATIONS_IN_FORCE, {"answers_version": answers_version})
     return tuple(row.version for row in rows)
 
 
@@ -107,10 +107,13 @@ def add(
     Returns its id. Raises `SetupError` for a collection that is not there.
     """
     with engine.begin() as connection:
-        if collection is not None and collection not in connection.scalars(queries.COLLECTION_NAMES).all():
+        if (
+            collection is not None
+            and collection not in connection.scalars(queries.collections.COLLECTION_NAMES).all()
+        ):
             raise SetupError(f"there is no collection {collection!r}")
         calibration_id = connection.execute(
-            queries.ADD_CALIBRATION,
+            queries.calibration.ADD_CALIBRATION,
             {
                 "model_version_id": model_version_id,
                 "version": version,
@@ -124,12 +127,12 @@ def add(
                 "days": days,
             },
         ).scalar_one()
-        connection.execute(queries.NOTIFY_MODELS)
+        connection.execute(queries.models.NOTIFY_MODELS)
     return int(calibration_id)
 
 
 def standings(engine: SqlEngine, limit: int) -> list[Standing]:
     """All calibrations, the latest first."""
     with engine.connect() as connection:
-        rows = connection.execute(queries.LIST_CALIBRATIONS, {"limit": limit}).all()
+        rows = connection.execute(queries.calibration.LIST_CALIBRATIONS, {"limit": limit}).all()
     return [Standing(**{name: getattr(row, name) for name in Standing.__slots__}) for row in rows]

@@ -55,13 +55,13 @@ def open_database(settings: Settings) -> Database:
 
 def _install_pgmq(engine: Engine) -> None:
     with engine.connect() as connection:
-        if connection.execute(queries.PGMQ_INSTALLED).scalar_one():
+        if connection.execute(queries.broker.PGMQ_INSTALLED).scalar_one():
             return
     from pgmq.install import get_embedded_install_sql
 
     with engine.begin() as connection:
-        connection.execute(queries.PGMQ_INSTALL_LOCK)
-        if not connection.execute(queries.PGMQ_INSTALLED).scalar_one():
+        connection.execute(queries.broker.PGMQ_INSTALL_LOCK)
+        if not connection.execute(queries.broker.PGMQ_INSTALLED).scalar_one():
             driver = connection.connection.driver_connection
             assert driver is not None
             driver.execute(get_embedded_install_sql())

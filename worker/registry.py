@@ -75,8 +75,8 @@ def register(
     checkpoint = Checkpoint(str(folder), folder, None)
     version = checkpoint.version
     with engine.begin() as connection:
-        connection.execute(queries.WEIGHTS_LOCK, {"version": version})
-        known = connection.execute(queries.FIND_WEIGHTS, {"version": version}).one_or_none()
+        connection.execute(queries.models.WEIGHTS_LOCK, {"version": version})
+        known = connection.execute(queries.models.FIND_WEIGHTS, {"version": version}).one_or_none()
         if known is not None and known.base not in (None, base):
             raise SetupError(
                 f"the weights in {folder} are model version {known.id} already, registered for"
@@ -84,11 +84,11 @@ def register(
             )
         if known is None:
             row = {"name": checkpoint.name, "version": version, "untrained": checkpoint.untrained}
-            version_id = connection.execute(queries.ADD_WEIGHTS, row).scalar_one()
+            version_id = connection.execute(queries.models.ADD_WEIGHTS, row).scalar_one()
         else:
             version_id = known.id
         connection.execute(
-            queries.REGISTER_WEIGHTS,
+            queries.models.REGISTER_WEIGHTS,
             {
                 "id": version_id,
                 "base": base,
@@ -113,7 +113,7 @@ def serving(engine: SqlEngine, base: str) -> Registered | None:
 def look(engine: SqlEngine, base: str) -> Standing | None:
     """The promotion or rollback that counts for `base`; None where there was none yet."""
     with engine.connect() as connection:
-        row = connection.execute(queries.SERVING, {"base": base}).one_or_none()
+        row = connection.execute(queries.models.SERVING, {"base": base}).one_or_none()
         if row is None:
             return None
         registered = None if row.model_version_id is None else _read(connection, row.model_version_id)
@@ -167,7 +167,7 @@ def rollback(engine: SqlEngine, *, base: str, by: str, reason: str, to_base: boo
 def registered_for(engine: SqlEngine, base: str) -> list[tuple[Registered, int]]:
     """The versions that are registered for `base`, each with how many predictions it has made."""
     with engine.connect() as connection:
-        rows = connection.execute(queries.LIST_REGISTERED, {"base": base}).all()
+        rows = connection.execute(queries.models.LIST_REGISTERED, {"base": base}).all()
     return [(_registered(row), row.predictions) for row in rows]
 
 
@@ -210,9 +210,9 @@ def _served(connection: Connection, base: str) -> list[int | None]:
 
     Holds the base's lock until the transaction ends, so that two promotions come one after the other.
     """
-    connection.execute(queries.PROMOTION_LOCK, {"base": base})
+    connection.execute(queries.models.PROMOTION_LOCK, {"base": base})
     served: list[int | None] = [None]
-    for row in connection.execute(queries.PROMOTIONS, {"base": base}):
+    for row in connection.execute(queries.models.PROMOTIONS, {"base": base}):
         if row.action == "promote":
             if served[-1] != row.model_version_id:
                 served.append(row.model_version_id)
@@ -234,7 +234,7 @@ def _add(
     evidence: Mapping[str, Any],
 ) -> None:
     connection.execute(
-        queries.ADD_PROMOTION,
+        queries.models.ADD_PROMOTION,
         {
             "base": base,
             "model_version_id": version_id,
@@ -245,11 +245,11 @@ def _add(
             "evidence": json.dumps(dict(evidence)),
         },
     )
-    connection.execute(queries.NOTIFY_MODELS)
+    connection.execute(queries.models.NOTIFY_MODELS)
 
 
 def _read(connection: Connection, version_id: int) -> Registered:
-    row = connection.execute(queries.READ_VERSION, {"id": version_id}).one_or_none()
+    row = connection.execute(queries.models.READ_VERSION, {"id": version_id}).one_or_none()
     if row is None:
         raise SetupError(
             f"there is no model version {version_id}; `globetag models list` shows all that there are"

@@ -335,7 +335,7 @@ class Watcher:
         """A connection that hears of promotions."""
         with self._database.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(queries.LISTEN_MODELS)
+            connection.execute(queries.models.LISTEN_MODELS)
             driver = connection.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)
             try:

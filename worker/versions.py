@@ -96,7 +96,7 @@ def _digest(told: list[Any]) -> str:
 
 def _ensure(connection: Connection, identity: ModelIdentity) -> tuple[int, str]:
     """The id and the name of the model's row."""
-    connection.execute(queries.WEIGHTS_LOCK, {"version": identity.version})
+    connection.execute(queries.models.WEIGHTS_LOCK, {"version": identity.version})
     columns = {name: getattr(identity, name) for name in ("kind", "name", "version", "untrained")}
-    row = connection.execute(queries.ENSURE_MODEL_VERSION, columns).one()
+    row = connection.execute(queries.models.ENSURE_MODEL_VERSION, columns).one()
     return row.id, row.name

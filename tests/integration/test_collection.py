@@ -71,7 +71,7 @@ def test_conflicts_are_listed_and_nothing_is_changed(database, photographed, mon
     photographed("swapped.jpg", lat=4.84, lon=45.76)
     with database.engine.begin() as connection:
         asked = {"name": "default", "region": "France", "max_radius_km": None}
-        connection.execute(queries.SET_COLLECTION_RULES, asked)
+        connection.execute(queries.collections.SET_COLLECTION_RULES, asked)
         before = connection.execute(select(label)).all()
     done = CliRunner().invoke(conflicts, [], catch_exceptions=False)
     [row] = csv.DictReader(io.StringIO(done.stdout))

@@ -45,7 +45,7 @@ class Archive:
     def _gate(self, version):
         with self.engine.begin() as connection:
             given = {"kind": "gate", "name": "clip", "version": version, "untrained": False}
-            return connection.execute(queries.ENSURE_MODEL_VERSION, given).scalar_one()
+            return connection.execute(queries.models.ENSURE_MODEL_VERSION, given).scalar_one()
 
     def add(self, *, lat=None, lon=None, source=LabelSource.EXIF, held_by=("postcards",), vector=None, **more):
         """Makes a photograph with a label; returns its content hash. By default far from all others."""
@@ -76,7 +76,9 @@ class Archive:
                 connection.execute(
                     insert(job).values(
                         id=str(uuid.uuid4()),
-                        collection_id=connection.execute(queries.ENSURE_COLLECTION, {"name": name}).scalar_one(),
+                        collection_id=connection.execute(
+                            queries.collections.ENSURE_COLLECTION, {"name": name}
+                        ).scalar_one(),
                         uri=file_uri(path),
                         image_id=image_id,
                         state="done",
@@ -103,7 +105,7 @@ class Archive:
     def consent(self, name="postcards", *, granted=True):
         with self.engine.begin() as connection:
             given = {"name": name, "granted": granted, "granted_by": "anna"}
-            assert connection.execute(queries.SET_TRAINING_CONSENT, given).one_or_none()
+            assert connection.execute(queries.collections.SET_TRAINING_CONSENT, given).one_or_none()
 
     def curate(self, parameters=PARAMETERS, **more):
         return curate_database(self.engine, parameters, **more)
@@ -309,7 +311,7 @@ def test_consent_that_is_withdrawn_later_holds_for_manifests_that_exist(archive,
 
 def test_only_one_curation_at_a_time(archive):
     with archive.engine.begin() as connection:
-        assert connection.execute(queries.CURATION_LOCK).scalar_one()
+        assert connection.execute(queries.curation.CURATION_LOCK).scalar_one()
         with pytest.raises(SetupError, match="another curation is at work"):
             archive.curate()
 

@@ -573,10 +573,10 @@ def atlas_archive(database, tmp_path):
     truth = write_split(folder, load_world(), "test", 60, side_px=112, gps_share=0.0)
     with database.engine.begin() as connection:
         gate = {"kind": "gate", "name": "clip", "version": "1", "untrained": False}
-        gate_id = connection.execute(queries.ENSURE_MODEL_VERSION, gate).scalar_one()
-        collection_id = connection.execute(queries.ENSURE_COLLECTION, {"name": "atlas"}).scalar_one()
+        gate_id = connection.execute(queries.models.ENSURE_MODEL_VERSION, gate).scalar_one()
+        collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": "atlas"}).scalar_one()
         granted = {"name": "atlas", "granted": True, "granted_by": "anna"}
-        connection.execute(queries.SET_TRAINING_CONSENT, granted)
+        connection.execute(queries.collections.SET_TRAINING_CONSENT, granted)
         for number, row in enumerate(csv.DictReader(truth.read_text().splitlines())):
             path = folder / row["file"]
             vector = np.random.default_rng(number).normal(size=32)

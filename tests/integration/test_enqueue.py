@@ -179,7 +179,7 @@ def test_failed_jobs_are_retried_by_reason_and_collection(database):
     def retry(reason=None, name=None):
         chosen = {"reason": reason, "collection": name, "batch_id": "00000000-0000-0000-0000-000000000001"}
         with database.engine.begin() as connection:
-            return connection.execute(queries.RETRY_FAILED, chosen).scalar_one()
+            return connection.execute(queries.jobs.RETRY_FAILED, chosen).scalar_one()
 
     assert retry("empty") == 0
     assert retry("unparsable", "one") == 1

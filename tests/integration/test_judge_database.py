@@ -32,7 +32,7 @@ class Archive:
             ).scalar_one()
             self.model_id, self.gate_id = (
                 connection.execute(
-                    queries.ENSURE_MODEL_VERSION,
+                    queries.models.ENSURE_MODEL_VERSION,
                     {"kind": kind, "name": kind, "version": "1", "untrained": False},
                 ).scalar_one()
                 for kind in ("lvlm", "gate")

@@ -52,7 +52,7 @@ class Archive:
     def gate(self, version, *, untrained=False, kind="gate"):
         with self.engine.begin() as connection:
             given = {"kind": kind, "name": "clip", "version": version, "untrained": untrained}
-            return connection.execute(queries.ENSURE_MODEL_VERSION, given).one().id
+            return connection.execute(queries.models.ENSURE_MODEL_VERSION, given).one().id
 
     def add(self, vector, *places, held_by=("postcards",), uri=None, taken_at=None, gate_id=None):
         """Makes a photograph with labels (source, lat, lon); returns its id."""
@@ -73,7 +73,7 @@ class Archive:
                 .returning(image.c.id)
             ).scalar_one()
             for name in held_by:
-                held_in = connection.execute(queries.ENSURE_COLLECTION, {"name": name}).scalar_one()
+                held_in = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar_one()
                 row = {
                     "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}/{number}")),
                     "collection_id": held_in,
@@ -387,7 +387,7 @@ def fill(archive, count, *, gate_id=None):
     """Photographs of one collection, in one go."""
     rows = [{"sha256": f"fill-{number}", "vector": unit(number).tolist()} for number in range(count)]
     with archive.engine.begin() as connection:
-        held_in = connection.execute(queries.ENSURE_COLLECTION, {"name": "postcards"}).scalar_one()
+        held_in = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": "postcards"}).scalar_one()
         connection.execute(
             text("""
                 WITH made AS (
@@ -418,7 +418,10 @@ def test_the_index_finds_what_the_exact_search_finds(archive):
         connection.execute(text("SET enable_seqscan = off"))
         connection.execute(text("SET enable_sort = off"))
         plans = {}
-        for name, statement in (("exact", queries.NEAREST_EXACT), ("indexed", queries.NEAREST_INDEXED)):
+        for name, statement in (
+            ("exact", queries.gallery.NEAREST_EXACT),
+            ("indexed", queries.gallery.NEAREST_INDEXED),
+        ):
             explain = text(f"EXPLAIN {statement.text}").bindparams(*statement._bindparams.values())
             plans[name] = "\n".join(connection.execute(explain, given).scalars())
     assert f"ix_gallery_hnsw_{archive.gate_id}" in plans["indexed"]
@@ -447,9 +450,9 @@ def test_an_index_is_built_once_and_again_when_asked_or_broken(archive):
 def test_only_one_process_builds(archive):
     fill(archive, 10)
     with archive.engine.connect() as other:
-        assert other.execute(queries.GALLERY_INDEX_LOCK).scalar_one()
+        assert other.execute(queries.gallery.GALLERY_INDEX_LOCK).scalar_one()
         assert build_index(archive.engine, archive.gate_id) is None
-        other.execute(queries.GALLERY_INDEX_UNLOCK)
+        other.execute(queries.gallery.GALLERY_INDEX_UNLOCK)
     assert build_index(archive.engine, archive.gate_id) is not None
 
 

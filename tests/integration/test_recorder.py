@@ -422,7 +422,7 @@ def test_a_claimed_job_knows_what_its_collection_asks(database, recorder):
     enqueue(database.engine, [Submission("file:///archive/0.jpg")], collection="press")
     with database.engine.begin() as connection:
         asked = {"name": "press", "region": "France; Belgium", "max_radius_km": 200.0}
-        assert connection.execute(queries.SET_COLLECTION_RULES, asked).one_or_none()
+        assert connection.execute(queries.collections.SET_COLLECTION_RULES, asked).one_or_none()
     claimed = recorder.claim(LocateRequest(uri="file:///archive/0.jpg", collection="press"))
     foreign = recorder.claim(LocateRequest(uri="file:///archive/1.jpg", collection="press"))
     other = recorder.claim(LocateRequest(uri="file:///archive/2.jpg", collection="new"))

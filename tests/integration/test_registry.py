@@ -310,7 +310,7 @@ def _predictions(database, rows):
     """Rows: model version, photograph, request, point or None. Every photograph was taken in Paris."""
     with database.engine.begin() as connection:
         gate = connection.execute(
-            queries.ENSURE_MODEL_VERSION, {"kind": "gate", "name": "g", "version": "1", "untrained": False}
+            queries.models.ENSURE_MODEL_VERSION, {"kind": "gate", "name": "g", "version": "1", "untrained": False}
         ).scalar_one()
         ids = {}
         for version, name, request, point, country in rows:
@@ -345,7 +345,7 @@ def _predictions(database, rows):
 
 def _compare(database, a, b):
     with database.engine.connect() as connection:
-        rows = connection.execute(queries.COMPARE_VERSIONS, {"a": a, "b": b}).all()
+        rows = connection.execute(queries.models.COMPARE_VERSIONS, {"a": a, "b": b}).all()
     return {row.measure: tuple(row)[1:] for row in rows}
 
 
@@ -422,7 +422,7 @@ def test_a_failure_of_a_running_worker_is_shown(database, add, models):
     _promote(database, first.id)
     with database.engine.begin() as connection:
         connection.execute(
-            queries.ADD_PROMOTION_FAILURE,
+            queries.models.ADD_PROMOTION_FAILURE,
             {"promotion_id": look(database.engine, BASE).promotion_id, "worker": "host/1", "detail": "no memory"},
         )
     shown = models().output

@@ -49,10 +49,12 @@ class Archive:
         self.engine = engine
         with engine.begin() as connection:
             columns = {name: getattr(backbone, name) for name in ("kind", "name", "version", "untrained")}
-            self.gate_id = connection.execute(queries.ENSURE_MODEL_VERSION, columns).one().id
+            self.gate_id = connection.execute(queries.models.ENSURE_MODEL_VERSION, columns).one().id
             lvlm = {"kind": "lvlm", "name": MODEL, "version": "v1", "untrained": False}
-            self.model_id = connection.execute(queries.ENSURE_MODEL_VERSION, lvlm).one().id
-            self.collection_id = connection.execute(queries.ENSURE_COLLECTION, {"name": "postcards"}).scalar_one()
+            self.model_id = connection.execute(queries.models.ENSURE_MODEL_VERSION, lvlm).one().id
+            self.collection_id = connection.execute(
+                queries.collections.ENSURE_COLLECTION, {"name": "postcards"}
+            ).scalar_one()
 
     def fill(self, count, *, embedding_model_id=None, reason=None):
         rng = np.random.default_rng(count)
@@ -113,7 +115,7 @@ class Archive:
     def consent(self):
         with self.engine.begin() as connection:
             given = {"name": "postcards", "granted": True, "granted_by": "anna"}
-            connection.execute(queries.SET_TRAINING_CONSENT, given)
+            connection.execute(queries.collections.SET_TRAINING_CONSENT, given)
 
 
 @pytest.fixture
@@ -180,7 +182,7 @@ def _refusal(done) -> str:
 def test_what_cannot_be_learnt_from_is_counted(archive, train, tmp_path):
     with archive.engine.begin() as connection:
         other = {"kind": "gate", "name": "another", "version": "x", "untrained": False}
-        other_id = connection.execute(queries.ENSURE_MODEL_VERSION, other).one().id
+        other_id = connection.execute(queries.models.ENSURE_MODEL_VERSION, other).one().id
     archive.fill(30)
     said = _refusal(train("--output", tmp_path / "head"))
     assert "0 photographs" in said

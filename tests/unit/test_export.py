@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schema.queries import READ_JOBS
+from schema.queries.reading import READ_JOBS
 from worker.export import FORMATS, darwin_core, write
 from worker.export.darwin_core import GUARDED, guard
 from worker.export.rows import ExportRow

@@ -51,14 +51,16 @@ def read_archive(
     Raises `SetupError` where there are none, or only another model's.
     """
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        names = connection.scalars(queries.COLLECTION_NAMES).all()
+        names = connection.scalars(queries.collections.COLLECTION_NAMES).all()
         if collection is not None and collection not in names:
             raise SetupError(unknown_collection(collection, names))
         chosen = _choose(connection, base, serving, collection)
-        until = int(connection.execute(queries.NEWEST_LABEL).scalar_one())
+        until = int(connection.execute(queries.curation.NEWEST_LABEL).scalar_one())
         known = read_known(connection, until=until, collection=collection)
         given = {"answers_version": chosen.answers_version, "model_version_id": chosen.model_version_id}
-        answers = {row.image_id: row for row in connection.execute(queries.ANSWERS_TO_CALIBRATE, given)}
+        answers = {
+            row.image_id: row for row in connection.execute(queries.calibration.ANSWERS_TO_CALIBRATE, given)
+        }
     group_N = _groups(known)
     learnt = (
         set()  # the base has seen nothing of the archive, whatever was curated since
@@ -85,7 +87,7 @@ def _choose(
     connection: Connection, base: str, serving: Registered | None, collection: str | None
 ) -> Row[tuple[object, ...]]:
     """The version to calibrate: the latest of the model that serves."""
-    rows = connection.execute(queries.CALIBRATABLE, {"collection": collection}).all()
+    rows = connection.execute(queries.calibration.CALIBRATABLE, {"collection": collection}).all()
     where = f"the collection {collection!r}" if collection else "the archive"
     if not rows:
         raise SetupError(

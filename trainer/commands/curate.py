@@ -152,9 +152,11 @@ def consent(collection: str, grant: bool | None, by: str | None) -> None:
     settings, _ = load()
     with open_database(settings) as database, database.engine.begin() as connection:
         given = {"name": collection, "granted": grant, "granted_by": by or getpass.getuser()}
-        if connection.execute(queries.SET_TRAINING_CONSENT, given).one_or_none() is None:
+        if connection.execute(queries.collections.SET_TRAINING_CONSENT, given).one_or_none() is None:
             raise SetupError(
-                unknown_collection(collection, connection.execute(queries.COLLECTION_NAMES).scalars().all())
+                unknown_collection(
+                    collection, connection.execute(queries.collections.COLLECTION_NAMES).scalars().all()
+                )
             )
     said = "may" if grant else "must not"
     click.echo(f"models {said} be trained on the photographs of {collection}")

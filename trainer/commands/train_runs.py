@@ -262,7 +262,7 @@ def _dry_run(
     serves = serving(engine, settings.model)
     with engine.connect() as connection:
         given = {"model_version_id": None if serves is None else serves.id, "collection": collection}
-        learnt_until = connection.execute(queries.LEARNT_UNTIL, given).scalar_one()
+        learnt_until = connection.execute(queries.training.LEARNT_UNTIL, given).scalar_one()
     parameters = replace(plan.parameters, collection=collection, since_label=learnt_until)
     manifest = curate_database(engine, parameters, dry_run=True).manifest
     click.echo(f"recipe: {recipe.name}")
@@ -336,4 +336,4 @@ def _read(engine: "Engine", run_id: int) -> "Row[Any]":
     from schema import queries
 
     with engine.connect() as connection:
-        return connection.execute(queries.TRAINING_RUN, {"id": run_id}).one()
+        return connection.execute(queries.training.TRAINING_RUN, {"id": run_id}).one()

@@ -48,17 +48,17 @@ def curate_database(
     from or to judge by, and where another curation is at work.
     """
     with engine.begin() as guard:
-        if not guard.execute(queries.CURATION_LOCK).scalar_one():
+        if not guard.execute(queries.curation.CURATION_LOCK).scalar_one():
             raise SetupError("another curation is at work on this database: wait until it has finished")
         until = _newest_label(engine)
         with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
             if parameters.collection is not None:
-                names = connection.execute(queries.COLLECTION_NAMES).scalars().all()
+                names = connection.execute(queries.collections.COLLECTION_NAMES).scalars().all()
                 if parameters.collection not in names:
                     raise SetupError(unknown_collection(parameters.collection, names))
             if since == "last":
                 given = {"collection": parameters.collection}
-                last = connection.execute(queries.LAST_CURATION, given).scalar_one_or_none()
+                last = connection.execute(queries.curation.LAST_CURATION, given).scalar_one_or_none()
                 parameters = replace(parameters, since_label=last)
             elif since is not None:
                 parameters = replace(parameters, since=since.isoformat())
@@ -80,9 +80,9 @@ def curate_database(
 def _newest_label(engine: Engine) -> int:
     try:
         with engine.begin() as connection:
-            connection.execute(queries.SHORT_LOCK_WAITS)
-            connection.execute(queries.LABELS_SETTLED)
-            return int(connection.execute(queries.NEWEST_LABEL).scalar_one())
+            connection.execute(queries.curation.SHORT_LOCK_WAITS)
+            connection.execute(queries.curation.LABELS_SETTLED)
+            return int(connection.execute(queries.curation.NEWEST_LABEL).scalar_one())
     except OperationalError as error:
         said = " ".join(str(error.orig).split())[:200]
         raise SetupError(

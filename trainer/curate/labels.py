@@ -130,7 +130,9 @@ def read_known(
     Those outside of the scope are there too: they tell which places and series belong together.
     """
     chosen = {"until": until, "collection": collection, "since_label": since_label, "since": since}
-    result = connection.execute(queries.KNOWN_PLACES, chosen, execution_options={"yield_per": _ROWS_PER_FETCH})
+    result = connection.execute(
+        queries.curation.KNOWN_PLACES, chosen, execution_options={"yield_per": _ROWS_PER_FETCH}
+    )
     return sorted((_known(row) for row in result), key=lambda known: known.sha256)
 
 
@@ -139,7 +141,7 @@ def read_embeddings(connection: Connection, image_ids: Sequence[int]) -> dict[in
     found: dict[int, Embedding] = {}
     for start in range(0, len(image_ids), _ROWS_PER_FETCH):
         chunk = list(image_ids[start : start + _ROWS_PER_FETCH])
-        for row in connection.execute(queries.EMBEDDINGS, {"ids": chunk}):
+        for row in connection.execute(queries.curation.EMBEDDINGS, {"ids": chunk}):
             vector_D = np.asarray(orjson.loads(row.embedding), dtype=np.float32)
             found[row.image_id] = Embedding(row.embedding_model_id, vector_D)
     return found

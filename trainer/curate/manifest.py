@@ -170,12 +170,12 @@ class Stored:
 
 def store(connection: Connection, manifest: Manifest) -> tuple[int, bool]:
     """Writes the manifest; returns its id, and whether it is new: one with the same hash is not stored twice."""
-    known = connection.execute(queries.CURATION_BY_HASH, {"hash": manifest.hash}).scalar_one_or_none()
+    known = connection.execute(queries.curation.CURATION_BY_HASH, {"hash": manifest.hash}).scalar_one_or_none()
     if known is not None:
         return int(known), False
     curation_id = int(
         connection.execute(
-            queries.ADD_CURATION,
+            queries.curation.ADD_CURATION,
             {
                 "hash": manifest.hash,
                 "collection": manifest.parameters.collection,
@@ -190,7 +190,7 @@ def store(connection: Connection, manifest: Manifest) -> tuple[int, bool]:
     )
     for start in range(0, len(manifest.members), _ROWS_PER_INSERT):
         rows = orjson.dumps(manifest.members[start : start + _ROWS_PER_INSERT]).decode()
-        connection.execute(queries.ADD_CURATION_MEMBERS, {"curation_id": curation_id, "rows": rows})
+        connection.execute(queries.curation.ADD_CURATION_MEMBERS, {"curation_id": curation_id, "rows": rows})
     return curation_id, True
 
 
@@ -200,11 +200,11 @@ def load_manifest(engine: Engine, curation_id: int | None = None) -> Stored:
     Raises `SetupError` where there is none, and where its rows are not those that its hash was made of.
     """
     with engine.connect() as connection:
-        row = connection.execute(queries.READ_CURATION, {"id": curation_id}).one_or_none()
+        row = connection.execute(queries.curation.READ_CURATION, {"id": curation_id}).one_or_none()
         if row is None:
             which = "there is no curation" if curation_id is None else f"there is no curation {curation_id}"
             raise SetupError(f"{which}: run `globetag curate`")
-        found = connection.execute(queries.READ_CURATION_MEMBERS, {"id": row.id}).all()
+        found = connection.execute(queries.curation.READ_CURATION_MEMBERS, {"id": row.id}).all()
     members: list[Member] = []
     usable: list[Member] = []
     withdrawn: dict[Dropped, int] = {}

@@ -226,9 +226,11 @@ def _curated(run: Run, plan: Plan, started_from: int | None) -> Stored:
         return load_manifest(run.engine, run.row.curation_id)
     collection = run.row.collection
     with run.engine.connect() as connection:
-        fresh = connection.execute(queries.NEW_LABELS, {"base": plan.base, "collection": collection}).scalar_one()
+        fresh = connection.execute(
+            queries.training.NEW_LABELS, {"base": plan.base, "collection": collection}
+        ).scalar_one()
         given = {"model_version_id": started_from, "collection": collection}
-        learnt_until = connection.execute(queries.LEARNT_UNTIL, given).scalar_one()
+        learnt_until = connection.execute(queries.training.LEARNT_UNTIL, given).scalar_one()
     run.found(new_labels=fresh)
     if run.is_scheduled and fresh < plan.after_labels:
         raise Skipped(f"{fresh:,} new labels of {plan.after_labels:,} wanted")
@@ -452,7 +454,7 @@ def _clear(plan: Plan, run_id: int) -> None:
 
 def _again(run: Run) -> Any:
     with run.engine.connect() as connection:
-        return connection.execute(queries.TRAINING_RUN, {"id": run.id}).one()
+        return connection.execute(queries.training.TRAINING_RUN, {"id": run.id}).one()
 
 
 def _name(serving: Registered | None, plan: Plan) -> str:

@@ -104,7 +104,9 @@ class Run:
             self._looked_s = now_s
             try:
                 with self.engine.connect() as connection:
-                    if connection.execute(queries.TRAINING_CANCEL_REQUESTED, {"id": self.id}).scalar_one():
+                    if connection.execute(
+                        queries.training.TRAINING_CANCEL_REQUESTED, {"id": self.id}
+                    ).scalar_one():
                         self._cancelled.set()
             except SQLAlchemyError as error:
                 log.warning("run %d cannot be asked whether it is cancelled: %s", self.id, first_line(error))
@@ -124,7 +126,7 @@ class Run:
         """Says where it stands (stage, step, steps, figures). A database that is away is no reason to stop."""
         try:
             with self.engine.begin() as connection:
-                connection.execute(queries.TRAINING_PROGRESS, {"id": self.id, "progress": _json(where)})
+                connection.execute(queries.training.TRAINING_PROGRESS, {"id": self.id, "progress": _json(where)})
         except SQLAlchemyError as error:
             log.warning("the progress of run %d could not be told: %s", self.id, first_line(error))
 
@@ -150,8 +152,10 @@ class Run:
             "base_version_id": base_version_id,
             "model_version_id": model_version_id,
         }
-        self._do(lambda connection: connection.execute(queries.TRAINING_FOUND, given))
-        self.row = self._do(lambda connection: connection.execute(queries.TRAINING_RUN, {"id": self.id}).one())
+        self._do(lambda connection: connection.execute(queries.training.TRAINING_FOUND, given))
+        self.row = self._do(
+            lambda connection: connection.execute(queries.training.TRAINING_RUN, {"id": self.id}).one()
+        )
 
     def finish(self, outcome: RunOutcome, detail: str) -> None:
         """Ends it as done."""
@@ -231,8 +235,8 @@ class Standing:
 def look(engine: SqlEngine) -> Standing:
     """How training stands."""
     with engine.connect() as connection:
-        row = connection.execute(queries.OPEN_TRAINING_RUN).one_or_none()
-        return Standing(row, bool(connection.execute(queries.TRAINING_AT_WORK).scalar_one()))
+        row = connection.execute(queries.training.OPEN_TRAINING_RUN).one_or_none()
+        return Standing(row, bool(connection.execute(queries.training.TRAINING_AT_WORK).scalar_one()))
 
 
 def cancel(engine: SqlEngine) -> Standing:
@@ -241,7 +245,7 @@ def cancel(engine: SqlEngine) -> Standing:
     if stood.open is None:
         return stood
     with engine.begin() as connection:
-        connection.execute(queries.CANCEL_TRAINING)
+        connection.execute(queries.training.CANCEL_TRAINING)
     lock = _Lock(engine)
     try:
         if lock.acquire():
@@ -257,7 +261,7 @@ def cancel(engine: SqlEngine) -> Standing:
 def history(engine: SqlEngine, limit: int = 20) -> list[Row[Any]]:
     """The latest runs, the newest first."""
     with engine.connect() as connection:
-        return list(connection.execute(queries.LIST_TRAINING_RUNS, {"limit": limit}).all())
+        return list(connection.execute(queries.training.LIST_TRAINING_RUNS, {"limit": limit}).all())
 
 
 class _Lock:
@@ -271,28 +275,30 @@ class _Lock:
         """False where another session holds it."""
         if self._connection is None:
             self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        return bool(self._connection.execute(queries.TRAINING_LOCK).scalar_one())
+        return bool(self._connection.execute(queries.training.TRAINING_LOCK).scalar_one())
 
     def beat(self, run_id: int, worker: str) -> bool:
         """Marks the run as alive through the session that holds the lock. False where it is another's by now."""
         given = {"id": run_id, "worker": worker}
         try:
             if self._connection is not None:
-                return self._connection.execute(queries.TRAINING_HEARTBEAT, given).one_or_none() is not None
+                return (
+                    self._connection.execute(queries.training.TRAINING_HEARTBEAT, given).one_or_none() is not None
+                )
         except SQLAlchemyError as error:
             log.warning("the session of run %d broke: %s", run_id, first_line(error))
             self._drop()
         if not self.acquire():
             return False
         assert self._connection is not None
-        return self._connection.execute(queries.TRAINING_HEARTBEAT, given).one_or_none() is not None
+        return self._connection.execute(queries.training.TRAINING_HEARTBEAT, given).one_or_none() is not None
 
     def close(self) -> None:
         """Gives the lock back."""
         if self._connection is None:
             return
         try:
-            self._connection.execute(queries.TRAINING_UNLOCK)
+            self._connection.execute(queries.training.TRAINING_UNLOCK)
         except SQLAlchemyError:
             log.debug("the lock is gone with its session", exc_info=True)
         self._drop()
@@ -306,11 +312,11 @@ class _Lock:
 
 
 def _choose(connection: Connection, asked: Asked) -> Row[Any] | None:
-    found = connection.execute(queries.OPEN_TRAINING_RUN).one_or_none()
+    found = connection.execute(queries.training.OPEN_TRAINING_RUN).one_or_none()
     if found is not None and _may_go_on(connection, found, asked):
         return _start(connection, found.id, lost=found.state == RunState.RUNNING)
     if asked.message_id is not None:
-        known = connection.execute(queries.TRAINING_RUN_OF_MESSAGE, {"message_id": asked.message_id})
+        known = connection.execute(queries.training.TRAINING_RUN_OF_MESSAGE, {"message_id": asked.message_id})
         if known.one_or_none() is not None:
             return None
     given = {
@@ -321,7 +327,9 @@ def _choose(connection: Connection, asked: Asked) -> Row[Any] | None:
         "collection": asked.collection,
         "settings": _json(asked.settings),
     }
-    return _start(connection, connection.execute(queries.ADD_TRAINING_RUN, given).scalar_one(), lost=False)
+    return _start(
+        connection, connection.execute(queries.training.ADD_TRAINING_RUN, given).scalar_one(), lost=False
+    )
 
 
 def _may_go_on(connection: Connection, found: Row[Any], asked: Asked) -> bool:
@@ -347,7 +355,7 @@ def _may_go_on(connection: Connection, found: Row[Any], asked: Asked) -> bool:
 
 def _start(connection: Connection, run_id: int, *, lost: bool) -> Row[Any]:
     given = {"id": run_id, "worker": worker_id(), "lost": int(lost)}
-    return connection.execute(queries.START_TRAINING_RUN, given).one()
+    return connection.execute(queries.training.START_TRAINING_RUN, given).one()
 
 
 def _end(
@@ -360,8 +368,8 @@ def _end(
     detail: str,
 ) -> None:
     given = {"id": run_id, "state": state, "outcome": outcome, "reason": reason, "detail": detail}
-    connection.execute(queries.END_TRAINING_RUN, given)
-    connection.execute(queries.FORGET_EARLIER_LOOKS, {"id": run_id})
+    connection.execute(queries.training.END_TRAINING_RUN, given)
+    connection.execute(queries.training.FORGET_EARLIER_LOOKS, {"id": run_id})
 
 
 def _at_work(standing: Standing) -> str:

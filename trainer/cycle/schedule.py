@@ -92,7 +92,7 @@ class TrainingService:
                     return
                 self._work(run)
                 with self._engine.connect() as connection:
-                    row = connection.execute(queries.TRAINING_RUN, {"id": run.id}).one()
+                    row = connection.execute(queries.training.TRAINING_RUN, {"id": run.id}).one()
         except Busy as busy:
             log.info("nothing to do: %s", busy)
             return

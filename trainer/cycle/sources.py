@@ -91,7 +91,7 @@ def archive_held_out(engine: SqlEngine, curated: Stored, fetch: Fetch, limits: L
     Photographs of one place cell count as one cluster. Raises `SetupError` where nothing is left.
     """
     with engine.connect() as connection:
-        rows = connection.execute(queries.HELD_OUT_MEMBERS).all()
+        rows = connection.execute(queries.curation.HELD_OUT_MEMBERS).all()
     members: list[Member] = []
     withdrawn = 0
     for row in rows:

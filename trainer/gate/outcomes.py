@@ -66,11 +66,11 @@ def read_outcomes(
     standing = registry.serving(engine, base)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         if collection is not None:
-            names = connection.execute(queries.COLLECTION_NAMES).scalars().all()
+            names = connection.execute(queries.collections.COLLECTION_NAMES).scalars().all()
             if collection not in names:
                 raise SetupError(unknown_collection(collection, names))
         model_id, version = (standing.id, standing.version) if standing else _base_version(connection, base)
-        until = connection.execute(queries.NEWEST_LABEL).scalar_one()
+        until = connection.execute(queries.curation.NEWEST_LABEL).scalar_one()
         rows = read_known(connection, until=int(until), collection=collection)
         answers = _answers(connection, model_id)
         left_out: Counter[str] = Counter()
@@ -78,7 +78,8 @@ def read_outcomes(
         embeddings = read_embeddings(connection, [row.image_id for row in kept])
         backbone_id = _backbone_id(connection, backbone)
         refused = connection.execute(
-            queries.GATE_REFUSALS, {"model_version_id": model_id, "gate_reason": Reason.GATE_BELOW_THRESHOLD}
+            queries.curation.GATE_REFUSALS,
+            {"model_version_id": model_id, "gate_reason": Reason.GATE_BELOW_THRESHOLD},
         ).scalar_one()
     kept = [row for row in kept if _has_embedding(embeddings.get(row.image_id), backbone_id, left_out)]
     if refused:
@@ -96,7 +97,7 @@ def read_outcomes(
 
 
 def _base_version(connection: Connection, base: str) -> tuple[int, str]:
-    row = connection.execute(queries.BASE_VERSION, {"base": base}).one_or_none()
+    row = connection.execute(queries.curation.BASE_VERSION, {"base": base}).one_or_none()
     if row is None:
         raise SetupError(
             f"GLOBETAG_MODEL={base} has not answered here yet, so there are no outcomes to learn from:"
@@ -107,7 +108,7 @@ def _base_version(connection: Connection, base: str) -> tuple[int, str]:
 
 def _backbone_id(connection: Connection, backbone: ModelIdentity) -> int | None:
     given = {"kind": backbone.kind, "name": backbone.name, "version": backbone.version}
-    return connection.execute(queries.FIND_MODEL_VERSION, given).scalar_one_or_none()
+    return connection.execute(queries.curation.FIND_MODEL_VERSION, given).scalar_one_or_none()
 
 
 def _answers(connection: Connection, model_id: int) -> dict[int, tuple[float, float] | None]:
@@ -118,7 +119,7 @@ def _answers(connection: Connection, model_id: int) -> dict[int, tuple[float, fl
         "gate_reason": Reason.GATE_BELOW_THRESHOLD,
         "own_failure": Reason.UNPARSABLE,
     }
-    found = connection.execute(queries.GATE_OUTCOMES, given)
+    found = connection.execute(queries.curation.GATE_OUTCOMES, given)
     return {row.image_id: None if row.lat is None else (row.lat, row.lon) for row in found}
 
 

@@ -36,7 +36,7 @@ def read_database(
     Raises `SetupError` where nothing can be judged, with what to do.
     """
     with engine.connect() as connection:
-        pipelines = connection.execute(queries.JUDGED_PIPELINES, {"collection": collection}).all()
+        pipelines = connection.execute(queries.judging.JUDGED_PIPELINES, {"collection": collection}).all()
         where = f"the collection {collection!r}" if collection else "the database"
         if not pipelines:
             raise SetupError(
@@ -49,10 +49,10 @@ def read_database(
             raise SetupError(f"{where} has no judged prediction of the pipeline {chosen}; there are {known}")
         given = {"collection": collection, "pipeline_version": chosen}
         result = connection.execution_options(yield_per=_ROWS_PER_FETCH).execute(
-            queries.LABELS_AGAINST_PREDICTIONS, given
+            queries.judging.LABELS_AGAINST_PREDICTIONS, given
         )
         rows = sorted((_judged(row) for row in result), key=lambda judged: judged.truth.id)
-        not_asked = connection.execute(queries.LABELS_NOT_ASKED, given).scalar_one()
+        not_asked = connection.execute(queries.judging.LABELS_NOT_ASKED, given).scalar_one()
     pipeline = next(row for row in pipelines if row.pipeline_version == chosen)
     return FromDatabase(
         Run(

@@ -22,9 +22,11 @@ def command(name: str, region: str | None, max_radius_km: float | None, anywhere
     """
     settings, _ = load()
     with open_database(settings) as database, database.engine.begin() as connection:
-        row = connection.execute(queries.COLLECTION_RULES, {"name": name}).one_or_none()
+        row = connection.execute(queries.collections.COLLECTION_RULES, {"name": name}).one_or_none()
         if row is None:
-            there = ", ".join(connection.execute(queries.COLLECTION_NAMES).scalars().all()[:10]) or "none"
+            there = (
+                ", ".join(connection.execute(queries.collections.COLLECTION_NAMES).scalars().all()[:10]) or "none"
+            )
             raise SetupError(f"there is no collection {name!r}; there is {there}")
         asked = {"region": row.region, "max_radius_km": row.max_radius_km}
         if anywhere:
@@ -34,7 +36,7 @@ def command(name: str, region: str | None, max_radius_km: float | None, anywhere
         if max_radius_km is not None:
             asked["max_radius_km"] = max_radius_km
         if anywhere or region is not None or max_radius_km is not None:
-            connection.execute(queries.SET_COLLECTION_RULES, {"name": name, **asked})
+            connection.execute(queries.collections.SET_COLLECTION_RULES, {"name": name, **asked})
     radius = f"radius up to {asked['max_radius_km']:,g} km" if asked["max_radius_km"] else "any radius"
     click.echo(f"{name}: {asked['region'] or 'anywhere'}, {radius}")
 

@@ -28,7 +28,7 @@ def command(collection: str | None) -> None:
     writer.writerow(("photograph", "conflict", "detail", "likely_fault"))
     with open_database(settings) as database, database.engine.connect() as connection:
         streamed = connection.execution_options(yield_per=_ROWS_PER_FETCH)
-        rows = streamed.execute(queries.READ_CONFLICTING, {"collection": collection})
+        rows = streamed.execute(queries.reading.READ_CONFLICTING, {"collection": collection})
         photographs = (
             Photograph(
                 uri=row.uri,

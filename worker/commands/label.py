@@ -52,10 +52,10 @@ def command(
             sha256 = hashlib.sha256(Path(photograph).read_bytes()).hexdigest()
         else:
             uri = photograph if "://" in photograph else file_uri(Path(photograph).absolute())
-            sha256 = connection.execute(queries.SHA256_OF_URI, {"uri": uri}).scalar_one_or_none()
+            sha256 = connection.execute(queries.labels.SHA256_OF_URI, {"uri": uri}).scalar_one_or_none()
         near = Gazetteer.load().nearest(lat, lon)
         label = connection.execute(
-            queries.ADD_LABEL,
+            queries.labels.ADD_LABEL,
             {
                 "sha256": sha256,
                 "source": source,

@@ -31,7 +31,7 @@ def command(ctx: click.Context) -> None:
     with open_database(settings) as database:
         _show_serving(settings, database)
         with database.engine.connect() as connection:
-            versions = connection.execute(queries.LIST_MODEL_VERSIONS).all()
+            versions = connection.execute(queries.models.LIST_MODEL_VERSIONS).all()
     rows = [
         (
             row.kind,
@@ -88,7 +88,7 @@ def compare(a: int, b: int) -> None:
         for version_id in (a, b):
             registry.read_version(database.engine, version_id)
         with database.engine.connect() as connection:
-            found = connection.execute(queries.COMPARE_VERSIONS, {"a": a, "b": b}).all()
+            found = connection.execute(queries.models.COMPARE_VERSIONS, {"a": a, "b": b}).all()
     if not found:
         click.echo(f"no photograph with a known place has predictions of both {a} and {b}")
         return
@@ -191,7 +191,9 @@ def _show_serving(settings: Settings, database: Database) -> None:
     since = standing.since.astimezone()
     click.echo(f"serving: {name_of(standing.registered)}, {done} {since:%Y-%m-%d %H:%M} by {standing.by}{why}")
     with database.engine.connect() as connection:
-        failures = connection.execute(queries.PROMOTION_FAILURES, {"promotion_id": standing.promotion_id}).all()
+        failures = connection.execute(
+            queries.models.PROMOTION_FAILURES, {"promotion_id": standing.promotion_id}
+        ).all()
     for failure in failures:
         click.echo(
             f"FAILED on worker {failure.worker}, which goes on with the version that it had: {failure.detail}"

@@ -27,6 +27,6 @@ def command(failed: bool, reason: str | None, collection: str | None) -> None:  
     settings, _ = load()
     chosen = {"reason": reason, "collection": collection, "batch_id": str(uuid.uuid4())}
     with open_database(settings) as database, database.engine.begin() as connection:
-        count = connection.execute(queries.RETRY_FAILED, chosen).scalar_one()
-        connection.execute(queries.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
+        count = connection.execute(queries.jobs.RETRY_FAILED, chosen).scalar_one()
+        connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
     click.echo(f"{count:,} photographs are queued again")

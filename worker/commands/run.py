@@ -118,7 +118,7 @@ def _watch(
                 raise worker.failure
             looked_at = time.monotonic()
             with database.engine.connect() as connection:
-                stand = connection.execute(queries.BATCH_PROGRESS, batch).one()
+                stand = connection.execute(queries.reading.BATCH_PROGRESS, batch).one()
             progress.update(bar, completed=stand.settled - before, note=_note(stand.later, stand.next_due_s))
             if stand.settled == stand.jobs:
                 return True
@@ -144,7 +144,7 @@ def _conclude(
     """Prints the table, writes the report, and tells the exit code."""
     batch = {"batch_id": enqueued.batch_id}
     with database.engine.connect() as connection:
-        summary = Summary.of(connection.execute(queries.BATCH_SUMMARY, batch).all())
+        summary = Summary.of(connection.execute(queries.reading.BATCH_SUMMARY, batch).all())
     ended = datetime.now().astimezone()
     path = report or settings.reports_folder / f"{began:%Y-%m-%d_%H%M%S}.html"
     info = RunInfo(

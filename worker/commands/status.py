@@ -32,9 +32,9 @@ def command(watch: bool) -> None:
 
 def _picture(database: Database) -> Group:
     with database.engine.connect() as connection:
-        collections = connection.execute(queries.LIST_PROGRESS).all()
-        failures = connection.execute(queries.LIST_FAILURES).all()
-        settled = connection.execute(queries.RATE, {"window_s": _WINDOW_S}).scalar_one()
+        collections = connection.execute(queries.reading.LIST_PROGRESS).all()
+        failures = connection.execute(queries.reading.LIST_FAILURES).all()
+        settled = connection.execute(queries.reading.RATE, {"window_s": _WINDOW_S}).scalar_one()
     progress = Table(title="Collections", title_justify="left")
     progress.add_column("collection")
     columns = ("jobs", "queued", "running", "known", "located", "not_locatable", "failed", "dead")

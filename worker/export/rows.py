@@ -36,7 +36,7 @@ _OF_THE_PLACE = (
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """The columns of `schema.queries.READ_JOBS`, cleaned.
+    """The columns of `schema.queries.reading.READ_JOBS`, cleaned.
 
     `source` tells who says where the photograph was taken: `exif`, `xmp`, `import` and `manual` are known
     places, `prediction` is inferred. `lat` and `lon` are both finite and on Earth, or both None. A known place
@@ -140,7 +140,7 @@ def read_rows(
     """
     chosen = {"batch_id": batch_id, "collection": collection}
     with engine.connect().execution_options(stream_results=True, yield_per=_ROWS_PER_FETCH) as connection:
-        for row in connection.execute(queries.READ_JOBS, chosen):
+        for row in connection.execute(queries.reading.READ_JOBS, chosen):
             yield ExportRow.from_row(row)
 
 

@@ -54,7 +54,7 @@ class Built:
 
 def gallery_models(connection: Connection, model_id: int | None = None) -> list[GalleryModel]:
     """The embedding models (None: all) that the gallery has photographs of."""
-    return [_model(row) for row in connection.execute(queries.GALLERY_MODELS, {"model_id": model_id})]
+    return [_model(row) for row in connection.execute(queries.gallery.GALLERY_MODELS, {"model_id": model_id})]
 
 
 def memory_needed_mb(photographs: int, dimensions: int, m: int = M) -> int:
@@ -82,12 +82,12 @@ def build_index(
     `SetupError` when the gallery holds nothing of this model.
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not connection.execute(queries.GALLERY_INDEX_LOCK).scalar_one():
+        if not connection.execute(queries.gallery.GALLERY_INDEX_LOCK).scalar_one():
             return None
         try:
             if building is not None:
                 building.hold(connection)
-            row = connection.execute(queries.GALLERY_MODELS, {"model_id": model_id}).one_or_none()
+            row = connection.execute(queries.gallery.GALLERY_MODELS, {"model_id": model_id}).one_or_none()
             if row is None:
                 raise SetupError(
                     f"the gallery holds nothing of embedding model {model_id}; there is nothing to index"
@@ -97,10 +97,10 @@ def build_index(
             allowed_mb = memory_mb or min(memory_needed_mb(row.photographs, row.dimensions, m), most_memory_mb)
             size = {"dimensions": row.dimensions, "m": m, "ef_construction": ef_construction}
             started_s = time.perf_counter()
-            connection.execute(queries.GALLERY_BUILD_EFFORT, {"memory_mb": allowed_mb, "helpers": helpers})
+            connection.execute(queries.gallery.GALLERY_BUILD_EFFORT, {"memory_mb": allowed_mb, "helpers": helpers})
             if row.index_name:
-                _run(connection, queries.GALLERY_UNINDEX_DDL, {"model_id": model_id})
-            _run(connection, queries.GALLERY_INDEX_DDL, {"model_id": model_id, **size})
+                _run(connection, queries.gallery.GALLERY_UNINDEX_DDL, {"model_id": model_id})
+            _run(connection, queries.gallery.GALLERY_INDEX_DDL, {"model_id": model_id, **size})
             [model] = gallery_models(connection, model_id)
             return Built(time.perf_counter() - started_s, model.size_bytes or 0, allowed_mb)
         finally:
@@ -112,9 +112,9 @@ def build_index(
 def drop_idle_indexes(engine: Engine) -> list[int]:
     """Drops the indexes of models that the gallery holds nothing of any more; returns those models."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        idle = list(connection.execute(queries.GALLERY_IDLE_INDEXES).scalars())
+        idle = list(connection.execute(queries.gallery.GALLERY_IDLE_INDEXES).scalars())
         for model_id in idle:
-            _run(connection, queries.GALLERY_UNINDEX_DDL, {"model_id": model_id})
+            _run(connection, queries.gallery.GALLERY_UNINDEX_DDL, {"model_id": model_id})
         return idle
 
 
@@ -210,8 +210,8 @@ def _run(connection: Connection, definition: Any, parameters: dict[str, Any]) ->
 def _give_back(connection: Connection) -> None:
     if connection.invalidated:
         return
-    connection.execute(queries.GALLERY_BUILD_DONE)
-    connection.execute(queries.GALLERY_INDEX_UNLOCK)
+    connection.execute(queries.gallery.GALLERY_BUILD_DONE)
+    connection.execute(queries.gallery.GALLERY_INDEX_UNLOCK)
 
 
 def _model(row: Any) -> GalleryModel:

@@ -90,7 +90,7 @@ class Recall:
         """
         row = transactions.run(
             lambda connection: connection.execute(
-                queries.EMBEDDING_MODEL, {"model_id": embedding_model_id}
+                queries.gallery.EMBEDDING_MODEL, {"model_id": embedding_model_id}
             ).one_or_none()
         )
         if row is None:
@@ -184,9 +184,9 @@ class Recall:
     def _nearest(self, connection: Connection, asked: dict[str, Any], survey: _Survey) -> list[Row[Any]]:
         asked = asked | {"rows": self._k + (_SPARE_ROWS if self._everywhere else 0)}
         if survey.size <= self._exact_up_to or not survey.is_indexed:
-            return list(connection.execute(queries.NEAREST_EXACT, asked))
-        connection.execute(queries.HNSW_EFFORT, {"ef_search": self._ef_search})
-        return list(connection.execute(queries.NEAREST_INDEXED, asked))
+            return list(connection.execute(queries.gallery.NEAREST_EXACT, asked))
+        connection.execute(queries.gallery.HNSW_EFFORT, {"ef_search": self._ef_search})
+        return list(connection.execute(queries.gallery.NEAREST_INDEXED, asked))
 
     def _series(
         self, connection: Connection, asked: dict[str, Any], uri: str, taken_at: datetime | None
@@ -202,13 +202,15 @@ class Recall:
             "seen": _SERIES_SEEN,
             "rows": self._k // 2,
         }
-        return list(connection.execute(queries.SAME_SERIES, asked | series))
+        return list(connection.execute(queries.gallery.SAME_SERIES, asked | series))
 
     def _collection_id(self, connection: Connection, name: str | None) -> int | None:
         if name is None:
             return None
         if name not in self._collections:
-            found = connection.execute(queries.COLLECTION_ID, {"collection": name}).scalar_one_or_none()
+            found = connection.execute(
+                queries.collections.COLLECTION_ID, {"collection": name}
+            ).scalar_one_or_none()
             if found is None:
                 return None
             self._collections[name] = found
@@ -227,15 +229,19 @@ class Recall:
         return survey
 
     def _look(self, connection: Connection, asked: dict[str, Any]) -> _Survey:
-        size = connection.execute(queries.GALLERY_SIZE, asked | {"most": self._exact_up_to + 1}).scalar_one()
+        size = connection.execute(
+            queries.gallery.GALLERY_SIZE, asked | {"most": self._exact_up_to + 1}
+        ).scalar_one()
         places = (
-            connection.execute(queries.GALLERY_SAMPLE, asked | {"places": _SURVEY_PLACES}).all() if size else []
+            connection.execute(queries.gallery.GALLERY_SAMPLE, asked | {"places": _SURVEY_PLACES}).all()
+            if size
+            else []
         )
         return _Survey(
             size=size,
             lat_P=np.array([place.lat for place in places], dtype=np.float64),
             lon_P=np.array([place.lon for place in places], dtype=np.float64),
-            is_indexed=connection.execute(queries.GALLERY_IS_INDEXED, asked).scalar_one(),
+            is_indexed=connection.execute(queries.gallery.GALLERY_IS_INDEXED, asked).scalar_one(),
             taken_s=time.monotonic(),
         )
 

@@ -23,9 +23,9 @@ def claim(
     """
     ids = [request.effective_job_id for request in requests]
     mine = {"worker": worker, "lease_s": lease_s}
-    rows = list(connection.execute(queries.CLAIM, {"ids": ids, **mine}))
+    rows = list(connection.execute(queries.jobs.CLAIM, {"ids": ids, **mine}))
     if len(rows) < len(set(ids)):
-        exist = {str(found) for found in connection.execute(queries.KNOWN_JOBS, {"ids": ids}).scalars()}
+        exist = {str(found) for found in connection.execute(queries.jobs.KNOWN_JOBS, {"ids": ids}).scalars()}
         foreign = [request for request in requests if request.effective_job_id not in exist]
         rows += _start_foreign(connection, foreign, mine) if foreign else []
     started = {str(row.id): row for row in rows}
@@ -35,7 +35,7 @@ def claim(
 
 def _start_foreign(connection: Connection, requests: list[LocateRequest], mine: dict[str, Any]) -> list[Any]:
     for name in sorted({request.collection for request in requests}):
-        connection.execute(queries.ENSURE_COLLECTION, {"name": name})
+        connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name})
     rows = [
         {
             "id": request.effective_job_id,
@@ -47,7 +47,7 @@ def _start_foreign(connection: Connection, requests: list[LocateRequest], mine: 
         }
         for request in requests
     ]
-    return list(connection.execute(queries.CLAIM_FOREIGN, {"rows": orjson.dumps(rows).decode(), **mine}))
+    return list(connection.execute(queries.jobs.CLAIM_FOREIGN, {"rows": orjson.dumps(rows).decode(), **mine}))
 
 
 def _job(row: Any) -> Job:

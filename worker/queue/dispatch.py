@@ -80,9 +80,9 @@ class Dispatcher:
         room = self._depth - in_broker
         with self._database.begin() as database:
             if in_broker == 0:
-                database.execute(queries.FORGET_PUBLISHED, {"grace_s": _GRACE_S})
+                database.execute(queries.jobs.FORGET_PUBLISHED, {"grace_s": _GRACE_S})
             due = database.execute(
-                queries.TAKE_DUE,
+                queries.jobs.TAKE_DUE,
                 {"room": room, "republish_after_s": _REPUBLISH_AFTER_S, "last_chance": MAX_LOSSES - 1},
             ).all()
         self._publish(due, broker)
@@ -94,7 +94,7 @@ class Dispatcher:
             return
         self._next_sweep_s = now_s + _SWEEP_EVERY_S
         with self._database.begin() as database:
-            swept = database.execute(queries.SWEEP_LEASES, {"max_losses": MAX_LOSSES}).all()
+            swept = database.execute(queries.jobs.SWEEP_LEASES, {"max_losses": MAX_LOSSES}).all()
         if swept:
             dead = [str(row.id) for row in swept if row.state == JobState.DEAD]
             log.warning("%d jobs lost their worker; %d are queued again", len(swept), len(swept) - len(dead))
@@ -118,7 +118,7 @@ class Dispatcher:
         finally:
             if told < len(due):
                 with self._database.begin() as database:
-                    database.execute(queries.UNPUBLISH, {"ids": [str(row.id) for row in due[told:]]})
+                    database.execute(queries.jobs.UNPUBLISH, {"ids": [str(row.id) for row in due[told:]]})
 
     @contextmanager
     def _listening(self) -> Iterator[psycopg.Connection[Any]]:

@@ -69,7 +69,9 @@ def enqueue(
     while chunk := list(islice(requests, _CHUNK)):
         with database.begin() as connection:
             for name in sorted({request.collection for request, _ in chunk}):
-                collection_id = connection.execute(queries.ENSURE_COLLECTION, {"name": name}).scalar_one()
+                collection_id = connection.execute(
+                    queries.collections.ENSURE_COLLECTION, {"name": name}
+                ).scalar_one()
                 rows = {
                     request.effective_job_id: _row(request, tag)
                     for request, tag in chunk
@@ -78,7 +80,7 @@ def enqueue(
                 named = sum(request.collection == name for request, _ in chunk)
                 result.repeated += named - len(rows)
                 kinds = connection.execute(
-                    queries.ENQUEUE,
+                    queries.jobs.ENQUEUE,
                     {
                         "rows": orjson.dumps(list(rows.values())).decode(),
                         "collection_id": collection_id,
@@ -88,10 +90,10 @@ def enqueue(
                 )
                 for kind, ids in kinds.all():
                     if kind == "changed":
-                        connection.execute(queries.REQUEUE, {"ids": [str(job_id) for job_id in ids]})
+                        connection.execute(queries.jobs.REQUEUE, {"ids": [str(job_id) for job_id in ids]})
                     field_name = _KINDS[kind]
                     setattr(result, field_name, getattr(result, field_name) + len(ids))
-            connection.execute(queries.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
+            connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
         on_progress(len(chunk))
     return result
 

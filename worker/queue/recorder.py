@@ -156,14 +156,14 @@ class Recorder:
 def _save(ledger: Ledger, connection: Connection, group: list[_Outcome]) -> Sequence[None]:
     rows = orjson.dumps([_row(n, each.settled, ledger.versions) for n, each in enumerate(group)]).decode()
     ids = [each.settled.job_id for each in group]
-    connection.execute(queries.SAVE, {"rows": rows, "ids": ids, **ledger.parameters})
+    connection.execute(queries.jobs.SAVE, {"rows": rows, "ids": ids, **ledger.parameters})
     return [None] * len(group)
 
 
 def _find(ledger: Ledger, connection: Connection, questions: list[_Question]) -> Sequence[Remembered | None]:
     asked = [{"sha256": question.sha256, "request_hash": question.request_hash} for question in questions]
     found = connection.execute(
-        queries.FIND_ANSWERS,
+        queries.jobs.FIND_ANSWERS,
         {
             "rows": orjson.dumps(asked).decode(),
             "embedding_model_id": ledger.versions.embedding_model_id,

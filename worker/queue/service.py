@@ -100,7 +100,7 @@ class Service:
         if self._heartbeat.is_alive():
             self._heartbeat.join()
         try:
-            self._transactions.run(lambda c: c.execute(queries.RELEASE, {"worker": self.worker}))
+            self._transactions.run(lambda c: c.execute(queries.jobs.RELEASE, {"worker": self.worker}))
         except SQLAlchemyError:
             log.warning("the database is away; unfinished jobs return when their leases run out")
 
@@ -116,12 +116,12 @@ class Service:
 
 
 def _extend(in_work: dict[str, Any], connection: Connection) -> None:
-    connection.execute(queries.EXTEND_LEASES, in_work)
+    connection.execute(queries.jobs.EXTEND_LEASES, in_work)
 
 
 def _free_jobs_of_gone_workers(connection: Connection) -> None:
-    held_by = connection.execute(queries.BUSY_WORKERS).scalars().all()
+    held_by = connection.execute(queries.jobs.BUSY_WORKERS).scalars().all()
     gone = [worker for worker in held_by if worker and is_gone(worker)]
     if gone:
         log.info("freeing the jobs of %d worker(s) of this machine that are gone", len(gone))
-        connection.execute(queries.EXPIRE_LEASES, {"workers": gone})
+        connection.execute(queries.jobs.EXPIRE_LEASES, {"workers": gone})

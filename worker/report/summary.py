@@ -38,7 +38,7 @@ class Summary:
 
     @classmethod
     def of(cls, rows: Iterable[Row[Any] | Mapping[str, Any]]) -> Self:
-        """From the rows of `schema.queries.BATCH_SUMMARY`."""
+        """From the rows of `schema.queries.reading.BATCH_SUMMARY`."""
         counts = {"known": 0, "located": 0, "not_locatable": 0, "open": 0}
         failed: dict[str, int] = {}
         jobs = reused = 0

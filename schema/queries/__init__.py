@@ -1,0 +1,33 @@
+"""Every SQL statement that the system runs, named and described. No SQL is built from strings anywhere.
+
+Statements that handle many rows take one JSON array (`:rows`) and unpack it in Postgres: one round trip for a
+group, whatever its size. Rows are always touched in a fixed order, so that two groups cannot deadlock.
+"""
+
+from schema.queries import (
+    broker,
+    calibration,
+    collections,
+    curation,
+    gallery,
+    jobs,
+    judging,
+    labels,
+    models,
+    reading,
+    training,
+)
+
+__all__ = [
+    "broker",
+    "calibration",
+    "collections",
+    "curation",
+    "gallery",
+    "jobs",
+    "judging",
+    "labels",
+    "models",
+    "reading",
+    "training",
+]
