@@ -49,6 +49,7 @@ def ideal_answers(
                 spread_km=float(km.mean()),
                 samples=1 + samples,
                 mean_logprob=float(_DIM * np.log(chance_C[first]) + rng.normal(0.0, _BLUR)),
+                place_logprob=None,
                 nearest_cosine=None,
                 candidate_agreement=None,
                 stated=Granularity.CITY,

@@ -1,9 +1,10 @@
 """Raw answers of the Atlas model, drawn once and kept: one file of JSON lines for each split and checkpoint.
 
 Line n is about scene n of the split: `id`, the zero-shot `gate_score`, the gate's `embedding`, and `answers` as
-[text, finish reason, mean log-probability]: the greedy one first, then those that the worker would draw after it
-if its doubt never ended, at the same temperature and with the same seeds. Pictures go the way of an archive's:
-JPEG files, the worker's decoder, prompt and engine. What a scene or these texts can tell is not kept.
+[text, finish reason, mean log-probability, [length and log-probability of each piece]]: the greedy one first,
+then those that the worker would draw after it if its doubt never ended, at the same temperature and with the same
+seeds. Pictures go the way of an archive's: JPEG files, the worker's decoder, prompt and engine. What a scene or
+these texts can tell is not kept.
 
 Files grow in portions, so that a drawing may be ended at any time and gone on with. Below GLOBETAG_HOME they are
 named by the weights, the world and the way of asking: other weights have other files.
@@ -14,7 +15,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,9 +41,9 @@ SPLITS = ("calibration", "test", "shift")
 ANSWERS = Doubt().most_answers
 """Of each scene: as many as the worker draws at most."""
 PORTION = 100
-FORMAT = "knowing/2"
+FORMAT = "knowing/3"
 _DIGITS = 4
-"""Of an embedding's numbers; cosines keep three of them."""
+"""Of an embedding's numbers, whose cosines keep three of them, and of a piece's log-probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +57,24 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """A line of the file."""
-        answers = [[one.text, one.finish_reason, one.mean_logprob] for one in self.completions]
+        answers = [
+            [
+                one.text,
+                one.finish_reason,
+                one.mean_logprob,
+                [[len(said), round(each, _DIGITS)] for said, each in one.pieces],
+            ]
+            for one in self.completions
+        ]
         return {"id": self.id, "gate_score": self.gate_score, "embedding": self.embedding, "answers": answers}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> "Row":
         """What `to_json` gave; tokens are not kept and count as 0."""
-        completions = (Completion(text, reason, 0, logprob) for text, reason, logprob in stored["answers"])
+        completions = (
+            Completion(text, reason, 0, logprob, tuple(_cut(text, pieces)))
+            for text, reason, logprob, pieces in stored["answers"]
+        )
         return cls(stored["id"], stored["gate_score"], tuple(stored["embedding"]), tuple(completions))
 
 
@@ -149,6 +161,13 @@ class Store:
 
         with tempfile.TemporaryDirectory(prefix="knowing-") as pictures, ThreadPoolExecutor(2 * BATCH) as pool:
             return list(pool.map(look, set_paper(Path(pictures), self.world, split, count, start=start).truths))
+
+
+def _cut(text: str, pieces: Sequence[tuple[int, float]]) -> Iterator[tuple[str, float]]:
+    start = 0
+    for length, logprob in pieces:
+        yield text[start : start + length], logprob
+        start += length
 
 
 def whole_lines(file: Path) -> list[str]:

@@ -54,7 +54,7 @@ def settled(job_id, number, rng, *, place=None, refused=False, difficulty=True):
     agreement = float(rng.choice([0.2, 0.4, 0.6, 0.8, 1.0]))
     km = rng.uniform(0, 4) if rng.random() < agreement else rng.uniform(200, 2000)
     near = destination(lat, lon, 360 * rng.random(), float(km))
-    known = Difficulty(0.8, agreement, 0.0, 1, -0.1, None, None, Granularity.CITY) if difficulty else None
+    known = Difficulty(0.8, agreement, 0.0, 1, -0.1, None, None, None, Granularity.CITY) if difficulty else None
     where = {"lat": near[0], "lon": near[1]}
     said = (
         PredictionRecord(Status.NOT_LOCATABLE, "r", reason=Reason.PLACE_UNKNOWN, alternatives=(where,))

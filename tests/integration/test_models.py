@@ -213,6 +213,12 @@ def test_mean_logprob_and_greedy_text_are_those_of_the_model(engine):
     expected = logits.log_softmax(-1).gather(1, answer[:, None]).mean().item()
     completion = engine.generate(PROMPT, PICTURES[0], Sampling(max_tokens=8))[0]
     assert completion.mean_logprob == pytest.approx(expected, abs=1e-3)
+    # The untrained model prints bytes at random, so that tokens end within characters.
+    assert "".join(said for said, _ in completion.pieces) == completion.text
+    assert len(completion.pieces) > 1
+    assert sum(logprob for _, logprob in completion.pieces) == pytest.approx(
+        completion.mean_logprob * completion.tokens, abs=0.05
+    )
     assert completion.text == engine._processor.tokenizer.decode(answer, skip_special_tokens=True)
 
 

@@ -116,7 +116,7 @@ def test_clusters_are_dealt_whole(clusters, parts, seed):
 
 @pytest.mark.parametrize("error_km", [math.nan, math.inf, -1.0])
 def test_an_error_that_is_no_distance_is_refused(error_km):
-    known = Difficulty(0.5, 1.0, 0.0, 1, None, None, None, Granularity.CITY)
+    known = Difficulty(0.5, 1.0, 0.0, 1, None, None, None, None, Granularity.CITY)
     with pytest.raises(ValueError, match="must be a distance"):
         make_sample([known], np.array([error_km]), np.array([0]))
 

@@ -26,7 +26,7 @@ def answered(n, seed):
     right_N = rng.random(n) < agreement_N
     return Answered(
         difficulties=tuple(
-            Difficulty(None, float(each), 0.0, 5, None, None, None, Granularity.CITY) for each in agreement_N
+            Difficulty(None, float(each), 0.0, 5, None, None, None, None, Granularity.CITY) for each in agreement_N
         ),
         error_km_N=np.where(right_N, rng.uniform(0, 5, n), rng.uniform(300, 3000, n)),
         cluster_N=np.arange(n) // 8,

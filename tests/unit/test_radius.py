@@ -27,8 +27,8 @@ difficulties = st.builds(
     candidate_agreement=maybe_share,
     stated=st.sampled_from(Granularity),
 )
-EASY = Difficulty(0.95, 1.0, 0.0, 1, -0.01, 0.97, 1.0, Granularity.CITY)
-HARD = Difficulty(0.30, 0.4, 3000.0, 5, -1.50, 0.50, 0.1, Granularity.COUNTRY)
+EASY = Difficulty(0.95, 1.0, 0.0, 1, -0.01, -0.02, 0.97, 1.0, Granularity.CITY)
+HARD = Difficulty(0.30, 0.4, 3000.0, 5, -1.50, -4.0, 0.50, 0.1, Granularity.COUNTRY)
 
 
 def shares(*levels):

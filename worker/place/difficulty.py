@@ -14,9 +14,10 @@ class Difficulty:
 
     `agreement`: share, 0..1, of all weight that stands behind the chosen place. `spread_km`: weighted mean
     distance of everything that was considered from the chosen point. `samples`: answers that the LVLM gave, 1 or
-    more. `mean_logprob`: of the tokens of the first answer. `nearest_cosine`: of the most similar photograph
-    with known place. `candidate_agreement`: share, 0..1, of the similar photographs' weight that lies within 25
-    km of the chosen point. `stated`: how finely the model named the place.
+    more. `mean_logprob`: of the tokens of the first answer; `place_logprob`: of those that name its place, in sum
+    (`worker.reason.certainty`). `nearest_cosine`: of the most similar photograph with known place.
+    `candidate_agreement`: share, 0..1, of the similar photographs' weight that lies within 25 km of the chosen
+    point. `stated`: how finely the model named the place.
     """
 
     gate_score: float | None
@@ -24,6 +25,7 @@ class Difficulty:
     spread_km: float
     samples: int
     mean_logprob: float | None
+    place_logprob: float | None
     nearest_cosine: float | None
     candidate_agreement: float | None
     stated: Granularity

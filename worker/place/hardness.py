@@ -28,6 +28,7 @@ SIGNS: Mapping[str, Callable[[Difficulty], float]] = {
     "disagreement": lambda known: 1.0 - known.agreement,
     "spread": lambda known: math.log10(1.0 + known.spread_km),
     "improbable": lambda known: math.nan if known.mean_logprob is None else -known.mean_logprob,
+    "improbable_place": lambda known: math.nan if known.place_logprob is None else -known.place_logprob,
     "gate_doubt": lambda known: _turned(known.gate_score),
     "unlike_archive": lambda known: _turned(known.nearest_cosine),
     "candidates_disagree": lambda known: _turned(known.candidate_agreement),

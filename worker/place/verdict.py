@@ -163,6 +163,7 @@ def _difficulty(
         spread_km=agreed.spread_km,
         samples=len(samples),
         mean_logprob=samples[0].completion.mean_logprob,
+        place_logprob=samples[0].place_logprob,
         nearest_cosine=ground.nearest_cosine,
         candidate_agreement=weighed.evidence_agreement,
         stated=agreed.chosen.place.granularity,

@@ -17,6 +17,7 @@ from worker.place.gazetteer import Gazetteer, Place
 from worker.place.region import Constraint
 from worker.place.resolve import MIN_AREA_RADIUS_KM, Resolved, city_radius_km, resolve
 from worker.reason.answer import Answer, Unparsable, parse
+from worker.reason.certainty import place_logprob
 from worker.reason.engines import Completion
 
 ANSWER, CAPTION, NEAR_DUPLICATE = "answer", "caption", "near_duplicate"
@@ -30,11 +31,16 @@ _EVIDENCE_RADIUS_ELSE_KM = 25.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answer of the LVLM, read and looked up. `place` is None where the answer could not be read."""
+    """One answer of the LVLM, read and looked up. `place` is None where the answer could not be read.
+
+    `place_logprob`: how likely the model found the place that it names (`worker.reason.certainty`), None where
+    that is not known.
+    """
 
     completion: Completion
     answer: Answer | Unparsable
     place: Resolved | None
+    place_logprob: float | None = None
 
     @property
     def is_placed(self) -> bool:
@@ -48,8 +54,9 @@ class Sample:
 def read_sample(completion: Completion, gazetteer: Gazetteer) -> Sample:
     """A completion with what it comes to. Never raises on text."""
     answer = parse(completion.text, finish_reason=completion.finish_reason)
-    place = None if isinstance(answer, Unparsable) else resolve(answer, gazetteer)
-    return Sample(completion, answer, place)
+    if isinstance(answer, Unparsable):
+        return Sample(completion, answer, None)
+    return Sample(completion, answer, resolve(answer, gazetteer), place_logprob(completion.pieces, answer))
 
 
 def sample_weights(samples: Sequence[Sample]) -> list[float]:

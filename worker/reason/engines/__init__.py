@@ -1,6 +1,6 @@
 """The large vision-language model, behind one seam. One file per way to run it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from PIL.Image import Image
@@ -31,13 +31,15 @@ class Completion:
     """One answer as the model printed it, special tokens removed.
 
     `finish_reason` is "length" when the token limit cut it. `mean_logprob` is the mean natural
-    log-probability of the drawn tokens, None where the engine cannot tell.
+    log-probability of the drawn tokens, None where the engine cannot tell. `pieces` are the text again, cut where
+    tokens end, each with the log-probability of its tokens; none where the engine cannot tell.
     """
 
     text: str
     finish_reason: Literal["stop", "length"]
     tokens: int
     mean_logprob: float | None
+    pieces: tuple[tuple[str, float], ...] = field(default=(), repr=False)
 
 
 class Engine(Protocol):

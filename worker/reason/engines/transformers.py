@@ -32,6 +32,7 @@ from worker.errors import JobError, SetupError
 from worker.identity import ModelIdentity
 from worker.reason.conversation import conversation, shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
+from worker.reason.engines.pieces import cut
 
 VARIABLE = "GLOBETAG_MODEL"
 MAX_PIXELS = 1280 * 28 * 28
@@ -226,12 +227,17 @@ class TransformersEngine:
         mean_logprob = sum(logprobs[: len(tokens)]) / len(tokens)
         if math.isnan(mean_logprob):
             return ArithmeticError("the model's scores are not numbers")
-        text = self._processor.tokenizer.decode(
-            [token for token in tokens if token not in self._special_ids],
-            skip_special_tokens=False,
-            clean_up_tokenization_spaces=False,
+        said = [place for place, token in enumerate(tokens) if token not in self._special_ids]
+        text = self._decode([tokens[place] for place in said])
+        pieces = cut(text, [tokens[place] for place in said], [logprobs[place] for place in said], self._decode)
+        return Completion(text, "length" if stop is None else "stop", len(tokens), mean_logprob, pieces)
+
+    def _decode(self, tokens: Sequence[int]) -> str:
+        decoded = self._processor.tokenizer.decode(
+            tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
-        return Completion(text, "length" if stop is None else "stop", len(tokens), mean_logprob)
+        assert isinstance(decoded, str)
+        return decoded
 
 
 class DrawRows(LogitsProcessor):  # type: ignore[misc]
