@@ -1,6 +1,7 @@
 """How a calibration is made, on photographs whose law of errors is known beforehand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -174,6 +175,26 @@ def test_it_holds_where_signs_tell_of_the_shift():
     ]
     assert np.mean(found) > 0.86
     assert np.mean(found) > np.mean(plain) + 0.02
+
+
+def test_what_is_stranger_than_what_was_seen_gets_the_widest_radius():
+    """Where strangeness says nothing within the calibration, and all in the shifted world."""
+
+    def with_strangeness(sample, seed, share):
+        rng = np.random.default_rng(seed)
+        strange_N = np.where(rng.random(sample.n) < share, 0.9, rng.uniform(0.1, 0.5, sample.n))
+        error_N = np.where(strange_N > 0.6, 800.0, sample.error_km_N)
+        return Sample(sample.signs | {"unlike_archive": strange_N}, error_N, sample.cluster_N)
+
+    seen, new = with_strangeness(world(900, 1), 2, 0.0), with_strangeness(world(2000, 3), 4, 0.3)
+    model = fit(seen, PARAMETERS)
+    hardness_N = model.hardness.of(new.signs)
+    strange_N = new.signs["unlike_archive"] > 0.6
+    assert model.edge_G.size
+    assert set(model.groups(hardness_N[strange_N])) == {model.edge_G.size}
+    assert set(model.groups(hardness_N[~strange_N])) > {0}
+    unfloored = replace(model, hardness=replace(model.hardness, floors={}))
+    assert inside(model, new) > inside(unfloored, new) + 0.05
 
 
 def test_useless_signs_cost_width_and_not_the_promise():

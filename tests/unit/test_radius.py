@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from schema.reasons import Granularity
 from worker.place.difficulty import Difficulty
-from worker.place.hardness import SIGNS, Curve, Hardness, signs_of
+from worker.place.hardness import SIGNS, Curve, Floor, Hardness, signs_of
 from worker.place.radius import CONFIDENCE_KM, RADII_KM, RadiusModel, Shares
 from worker.place.sphere import HALF_CIRCUMFERENCE_KM
 
@@ -23,6 +24,7 @@ difficulties = st.builds(
     spread_km=st.floats(0, HALF_CIRCUMFERENCE_KM),
     samples=st.integers(1, 8),
     mean_logprob=st.none() | st.floats(-20, 0),
+    place_logprob=st.none() | st.floats(-20, 0),
     nearest_cosine=st.none() | st.floats(-1, 1),
     candidate_agreement=maybe_share,
     stated=st.sampled_from(Granularity),
@@ -50,6 +52,7 @@ def model(**changes):
                 "improbable": Curve((0.0, 2.0), (0.0, 0.8), 0.5),
                 "coarse": Curve((1.0, 3.0), (0.0, 0.6), 0.0),
             },
+            {"unlike_archive": Floor(0.6, 3.0)},
         ),
         "shares": shares((0.5, 0.95), (1.5, 0.6), (2.5, 0.1)),
         "edge_G": np.array([1.0]),
@@ -166,6 +169,13 @@ def test_the_risk_is_kept_up_to_a_hardness():
     assert model(hardest=None).radius(EASY).keeps_risk is None
 
 
+def test_what_is_unlike_the_archive_is_hard_however_sure_the_model_was():
+    hardness = model().hardness_of
+    strange, unknown = replace(EASY, nearest_cosine=0.3), replace(EASY, nearest_cosine=None)
+    assert hardness(EASY) == hardness(unknown) < hardness(strange) == 3.0
+    assert hardness(replace(HARD, nearest_cosine=0.3)) == max(3.0, hardness(HARD)[0])
+
+
 @given(difficulties)
 def test_a_model_survives_its_row(known):
     one = model(level_G=np.array([0.92, math.nan]))
@@ -177,7 +187,7 @@ def test_a_model_survives_its_row(known):
 @pytest.mark.parametrize(
     "change",
     [
-        {"form": 2},
+        {"form": 1},
         {"radii_km": [1.0, 2.0]},
         {"levels": [0.9]},
         {"edges": [2.0, 1.0], "levels": [0.9, 0.9, 0.9]},

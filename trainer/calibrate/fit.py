@@ -11,7 +11,7 @@ with little in between, so it would leap where the chance of the street falls be
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from trainer.calibrate.risk import hardest_within_risk, order_of_trial
 from trainer.calibrate.sample import Floats, Sample, deal_clusters
 from trainer.calibrate.shares import fit_shares
 from worker.errors import SetupError
+from worker.place.hardness import Floor
 from worker.place.radius import RadiusModel
 
 WRONG_KM = 25.0
@@ -29,6 +30,11 @@ STEPS_KM = (25.0, 200.0, 750.0)
 """The widest radius at which a city, a region, a country may be named (`worker.place.granularity`)."""
 _LEAST_VARIANCE = 0.01
 _FOLDS = 4
+_STRANGE = "unlike_archive"
+_STRANGEST = 0.95
+"""What is less like the archive's photographs than this share of those that were calibrated on goes to the hardest
+group. How such photographs err cannot be learnt from those that were seen; on the weather that no calibration saw
+they are 9 to 17 in a hundred, and a third of them are right where of the others more than half are."""
 _BEYOND_DECADES = 0.1
 """So much harder than the hardest of the second half a photograph may be and still get a radius."""
 
@@ -59,6 +65,9 @@ def fit(sample: Sample, parameters: Parameters) -> RadiusModel:
     hardness = fit_hardness(learn)
     crossed_L = _crossed(learn, parameters.seed)
     shares = fit_shares(np.zeros(learn.n), learn.error_km_N)  # one radius for all of a group
+    hardness = replace(hardness, floors=_floors(learn, max(crossed_L.max(), hardness.of(prove.signs).max())))
+    for name, floor in hardness.floors.items():
+        crossed_L = floor.raised(crossed_L, learn.signs[name])
     hardness_P = hardness.of(prove.signs)
     edge_G = _edges(crossed_L, learn.error_km_N, hardness_P, prove, parameters)
     score_P = shares.within(hardness_P, prove.error_km_N)
@@ -117,6 +126,13 @@ def refuse_too_few(sample: Sample, parameters: Parameters) -> None:
             f"all {sample.n:,} answers are equally far off ({sample.error_km_N[0]:,.1f} km): that is no archive's"
             " doing, look at the labels"
         )
+
+
+def _floors(learn: Sample, hardest: float) -> dict[str, Floor]:
+    """What is stranger than nearly all of these is as hard as the hardest of all."""
+    sign_N = learn.signs.get(_STRANGE, np.empty(0))
+    known_M = sign_N[~np.isnan(sign_N)]
+    return {_STRANGE: Floor(float(np.quantile(known_M, _STRANGEST)), float(hardest))} if known_M.size else {}
 
 
 def _crossed(learn: Sample, seed: int) -> Floats:

@@ -1,12 +1,13 @@
 """One number for how hard a photograph was to place: the expected size of the error, in decades of a kilometre.
 
 It is a sum of curves, one for each sign. A curve never falls: more doubt never makes a photograph easier. So a
-person can read off each curve what a sign is worth (0.3 decades double the error that is to be expected).
+person can read off each curve what a sign is worth (0.3 decades double the error that is to be expected). A curve
+knows what was seen; for what is unlike all that, there are floors.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,32 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Floor:
+    """A photograph whose sign exceeds `beyond` is as hard as `decades` at least, whatever else is said of it."""
+
+    beyond: float
+    decades: float
+
+    def raised(self, hardness_N: Floats, sign_N: Floats) -> Floats:
+        """The hardness of N photographs with this floor; an unknown sign (NaN) exceeds nothing."""
+        return np.where(sign_N > self.beyond, np.maximum(hardness_N, self.decades), hardness_N)
+
+
+@dataclass(frozen=True, slots=True)
 class Hardness:
-    """`base` decades, and what each sign adds."""
+    """`base` decades, and what each sign adds. `floors` are by sign, and say nothing where it is not known."""
 
     base: float
     curves: Mapping[str, Curve]
+    floors: Mapping[str, Floor] = field(default_factory=dict)
 
     def of(self, signs: Mapping[str, Floats]) -> Floats:
         """The hardness of N photographs; `signs` gives (N,) values by name. Raises `KeyError` without one."""
-        total_N = sum((curve.added(signs[name]) for name, curve in self.curves.items()), np.float64(self.base))
-        return np.asarray(total_N, dtype=np.float64)
+        added = (curve.added(signs[name]) for name, curve in self.curves.items())
+        total_N = np.asarray(sum(added, np.float64(self.base)), dtype=np.float64)
+        for name, floor in self.floors.items():
+            total_N = floor.raised(total_N, signs[name])
+        return total_N
 
     def to_json(self) -> dict[str, Any]:
         """As `calibration.parameters` keeps it."""
@@ -85,7 +102,8 @@ class Hardness:
             name: {"knots": list(curve.knots), "decades": list(curve.decades), "unknown": curve.unknown}
             for name, curve in self.curves.items()
         }
-        return {"base": self.base, "curves": curves}
+        floors = {name: {"beyond": each.beyond, "decades": each.decades} for name, each in self.floors.items()}
+        return {"base": self.base, "curves": curves, "floors": floors}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Hardness":
@@ -94,4 +112,8 @@ class Hardness:
             str(name): Curve(tuple(map(float, each["knots"])), tuple(map(float, each["decades"])), each["unknown"])
             for name, each in stored["curves"].items()
         }
-        return cls(float(stored["base"]), curves)
+        floors = {
+            str(name): Floor(float(each["beyond"]), float(each["decades"]))
+            for name, each in stored["floors"].items()
+        }
+        return cls(float(stored["base"]), curves, floors)

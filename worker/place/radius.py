@@ -28,7 +28,7 @@ RADII_KM = (
     1100.0, 1600.0, 2500.0, 4000.0, 6000.0, 9000.0, 13000.0, HALF_CIRCUMFERENCE_KM,
 )  # fmt: skip
 """Where the shares are known; between two of them they follow the logarithm of the distance."""
-FORM = 1
+FORM = 2
 """Of the parameters; another number is refused."""
 
 
