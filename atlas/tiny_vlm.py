@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from atlas.tokenizer import END_OF_TEXT, END_OF_TURN, build_tokenizer
-from worker.reason.engines.transformers import no_progress_bar
+from worker.reason.engines.processor import no_progress_bar
 
 PATCH_PX = 14
 MERGE = 2

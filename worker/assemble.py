@@ -93,12 +93,14 @@ def load_models(settings: Settings, database: Database) -> Iterator[Models]:
     promoted model by itself: nothing waits for it yet, and a person decides better (`globetag models rollback`).
     """
     from worker.gate.clip import load_gate
-    from worker.reason.engines.transformers import load_engine
+    from worker.reason.engines.choose import engine_loader
+
+    load_engine = engine_loader(settings)
 
     def load(registered: Registered | None) -> Engine:
         name = settings.model if registered is None else str(registered.folder)
         try:
-            return load_engine(name, device=settings.device, max_batch=settings.model_batch)
+            return load_engine(name)
         except SetupError as error:
             if registered is None:
                 raise

@@ -48,7 +48,12 @@ class Settings(BaseModel):
     model: str = Field(
         "globe-project/GLOBE-Qwen2.5VL-7B", description="The LVLM: a hub id or a folder (see `globetag models`)"
     )
-    engine: Literal["transformers"] = Field("transformers", description="What runs the LVLM")
+    engine: Literal["vllm", "transformers"] | None = Field(
+        None, description="What runs the LVLM; unset: vllm on a GPU where it is installed, else transformers"
+    )
+    gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.85, description="Part of the GPU that vllm takes; the gate and others need the rest"
+    )
     clip: str = Field(
         "ViT-B-32:laion2b_s34b_b79k", description="The gate's backbone: open_clip NAME:PRETRAINED, or a folder"
     )
@@ -68,7 +73,9 @@ class Settings(BaseModel):
     )
     max_tokens: PositiveInt = Field(512, description="The longest answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 draws the likeliest answer")
-    model_batch: PositiveInt = Field(8, description="Photographs in one LVLM batch; threads should be twice that")
+    model_batch: PositiveInt = Field(
+        8, description="Photographs in one batch of transformers; threads should be twice that"
+    )
     most_answers: Annotated[int, Field(ge=1, le=32)] = Field(
         8, description="How often the LVLM is asked about one photograph at most; 1: never twice"
     )

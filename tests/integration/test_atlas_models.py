@@ -69,10 +69,10 @@ def test_the_best_model_places_scenes_it_has_never_seen():
     try:
         for style in STYLES:
             prompt = build_prompt(style=style)
-            tokens = engine._processor.tokenizer(f"{prompt.system}\n{prompt.user}")["input_ids"]
+            tokens = engine._processor.of_transformers.tokenizer(f"{prompt.system}\n{prompt.user}")["input_ids"]
             assert len(tokens) <= 24, "the prompt's paragraphs are no longer single tokens: `make atlas`"
         texts = [true_text(load_world(), scene(load_world(), "test", index)) for index in range(50)]
-        answers = engine._processor.tokenizer(texts)["input_ids"]
+        answers = engine._processor.of_transformers.tokenizer(texts)["input_ids"]
         assert max(map(len, answers)) <= 32, "sentences and names are no longer single tokens: `make atlas`"
         reached = examine_once(engine, load_world(), "test", 96)
     finally:

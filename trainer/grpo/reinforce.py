@@ -51,7 +51,7 @@ from trainer.rewards.weights import RewardSet
 from trainer.sft.fine_tune import freeze_vision, lora_config
 from worker.errors import SetupError
 from worker.place.gazetteer import Gazetteer
-from worker.reason.engines.transformers import no_progress_bar
+from worker.reason.engines.processor import no_progress_bar
 from worker.reason.prompt import PROMPT_HASH
 
 log = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ from trainer.sft.muon import muon_for
 from trainer.sft.recipe import Lora, Recipe
 from trainer.training_arguments import common_arguments
 from worker.errors import SetupError
-from worker.reason.engines.transformers import no_progress_bar
+from worker.reason.engines.processor import no_progress_bar
 from worker.reason.prompt import PROMPT_HASH
 
 BUILDER = "trainer.sft/1"

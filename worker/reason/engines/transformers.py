@@ -7,43 +7,34 @@ own settings and its own random stream, so an answer does not depend on its neig
 of floating-point sums.
 """
 
-import math
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import torch
 from PIL import Image
 from transformers import (
     AutoModelForImageTextToText,
-    AutoProcessor,
     GenerationConfig,
     LogitsProcessor,
     LogitsProcessorList,
 )
-from transformers.utils import logging as transformers_logging
 
 from schema.reasons import Reason
 from worker.batcher import Batcher, BatcherClosed, Fatal
 from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
 from worker.errors import JobError, SetupError
 from worker.identity import ModelIdentity
-from worker.reason.conversation import conversation, shrunk
+from worker.reason.conversation import shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
-from worker.reason.engines.pieces import cut
+from worker.reason.engines.processor import MAX_PIXELS, Processor, no_progress_bar
+from worker.reason.engines.weights import VARIABLE, wanted
 
-VARIABLE = "GLOBETAG_MODEL"
-MAX_PIXELS = 1280 * 28 * 28
-"""About a megapixel; 1280 visual tokens of a Qwen2.5-VL."""
 MAX_BATCH_TOKENS = 32_768
 """Prompt and answer tokens of all rows of a batch: 2 GB of keys and values of a Qwen2.5-VL-7B in bfloat16."""
 
 TOKEN_ROWS = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
 """What the processor returns with one entry for each token. All else describes pictures."""
-KEPT_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""Part of the answer, even where a tokenizer calls them special."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +71,7 @@ def load_engine(
     safetensors weights are read, and no code from the checkpoint is run. Raises `SetupError` with one line that
     says what to do.
     """
-    checkpoint = resolve(model, variable=VARIABLE, wanted=_wanted)
+    checkpoint = resolve(model, variable=VARIABLE, wanted=wanted)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or ("bfloat16" if where.type == "cuda" else "float32")
     try:
@@ -100,15 +91,6 @@ def load_engine(
     return engine
 
 
-def _wanted(names: Collection[str]) -> list[str]:
-    kept = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-    return [
-        name
-        for name in names
-        if PurePosixPath(name).suffix in kept and "/" not in name and not name.startswith("consolidated")
-    ]
-
-
 class TransformersEngine:
     """See `worker.reason.engines.Engine`."""
 
@@ -125,18 +107,13 @@ class TransformersEngine:
         self._device = device
         self._dtype = getattr(torch, dtype)
         self._max_pixels = max_pixels
-        self._processor, self._model = _load(checkpoint, self._dtype, device)
-        tokenizer = self._processor.tokenizer
-        self._stop_ids = _stop_ids(self._model.generation_config, tokenizer)
-        self._pad_id: int = min(self._stop_ids) if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        self._processor = Processor(checkpoint.folder)
+        self._model = _load(checkpoint, self._dtype, device)
         # Penalties, temperature and the like of the checkpoint's own configuration are left out on purpose:
         # `Sampling` says all that there is to say about how an answer was drawn.
         self._model.generation_config = GenerationConfig(
-            do_sample=False, eos_token_id=sorted(self._stop_ids), pad_token_id=self._pad_id
+            do_sample=False, eos_token_id=sorted(self._processor.stop_ids), pad_token_id=self._processor.pad_id
         )
-        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
-        self._special_tokens = sorted(special.difference(KEPT_TAGS), key=len, reverse=True)
-        self._special_ids = set(tokenizer.convert_tokens_to_ids(self._special_tokens)) | self._stop_ids
         self.identity = ModelIdentity(
             kind="lvlm",
             name=checkpoint.name,
@@ -176,9 +153,9 @@ class TransformersEngine:
 
     def _prepare(self, prompt: Prompt, image: Image.Image) -> dict[str, torch.Tensor]:
         """Token row and pixels of one conversation: the optional system message, the picture, the question."""
-        messages = conversation(prompt, shrunk(image, self._max_pixels), self._special_tokens)
+        messages = self._processor.messages(prompt, shrunk(image, self._max_pixels))
         return dict(
-            self._processor.apply_chat_template(
+            self._processor.of_transformers.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
             )
         )
@@ -201,7 +178,10 @@ class TransformersEngine:
             raise
         drawn = sequences[:, longest:].tolist()
         logprobs = torch.stack(draw.logprobs, dim=1).tolist()
-        return [self._read(*parts) for parts in zip(rows, drawn, logprobs, strict=True)]
+        return [
+            self._processor.read(tokens, worth, row.sampling.max_tokens)
+            for row, tokens, worth in zip(rows, drawn, logprobs, strict=True)
+        ]
 
     def _collate(self, rows: list[Row], longest: int) -> dict[str, torch.Tensor]:
         """Token rows padded on the left to `longest`, pictures joined in the model's type; on the device."""
@@ -209,7 +189,7 @@ class TransformersEngine:
         for key in rows[0].inputs:
             parts = [row.inputs[key] for row in rows]
             if key in TOKEN_ROWS:
-                filler = self._pad_id if key == "input_ids" else 0
+                filler = self._processor.pad_id if key == "input_ids" else 0
                 parts = [
                     torch.nn.functional.pad(part, (longest - part.shape[1], 0), value=filler) for part in parts
                 ]
@@ -218,26 +198,6 @@ class TransformersEngine:
         if len(batch["input_ids"]) != len(rows):
             raise AssertionError(f"{len(rows)} rows were joined to {len(batch['input_ids'])}")
         return batch
-
-    def _read(self, row: Row, drawn: list[int], logprobs: list[float]) -> Completion | Exception:
-        """Cuts a row at its stop token or its own limit; what follows is padding or the neighbours' time."""
-        allowed = drawn[: row.sampling.max_tokens]
-        stop = next((place for place, token in enumerate(allowed) if token in self._stop_ids), None)
-        tokens = allowed if stop is None else allowed[: stop + 1]
-        mean_logprob = sum(logprobs[: len(tokens)]) / len(tokens)
-        if math.isnan(mean_logprob):
-            return ArithmeticError("the model's scores are not numbers")
-        said = [place for place, token in enumerate(tokens) if token not in self._special_ids]
-        text = self._decode([tokens[place] for place in said])
-        pieces = cut(text, [tokens[place] for place in said], [logprobs[place] for place in said], self._decode)
-        return Completion(text, "length" if stop is None else "stop", len(tokens), mean_logprob, pieces)
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        decoded = self._processor.tokenizer.decode(
-            tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        assert isinstance(decoded, str)
-        return decoded
 
 
 class DrawRows(LogitsProcessor):  # type: ignore[misc]
@@ -277,39 +237,18 @@ def _nucleus(scores: torch.Tensor, top_p: float) -> torch.Tensor:
     return scores.masked_fill(torch.empty_like(beyond).scatter_(0, order, beyond), float("-inf"))
 
 
-def _stop_ids(configured: Any, tokenizer: Any) -> set[int]:
-    """Tokens that end an answer: those of the generation configuration and the tokenizer's own."""
-    ids = configured.eos_token_id
-    listed = ids if isinstance(ids, list) else [ids]
-    stops = {token for token in (*listed, tokenizer.eos_token_id) if token is not None}
-    if not stops:
-        raise ValueError("the checkpoint names no token that ends an answer")
-    return stops
-
-
-def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> tuple[Any, Any]:
-    """Processor and model. Where transformers would fill in missing weights with random ones, this raises."""
-    local = {"local_files_only": True, "trust_remote_code": False}
+def _load(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model. Where transformers would fill in missing weights with random ones, this raises."""
     with no_progress_bar():
-        processor = AutoProcessor.from_pretrained(checkpoint.folder, **local)
-        if not hasattr(processor, "image_processor"):
-            raise ValueError("it takes no pictures")
         model, loaded = AutoModelForImageTextToText.from_pretrained(
-            checkpoint.folder, dtype=dtype, use_safetensors=True, output_loading_info=True, **local
+            checkpoint.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            output_loading_info=True,
+            local_files_only=True,
+            trust_remote_code=False,
         )
     missing = sorted([*loaded["missing_keys"], *map(str, loaded["mismatched_keys"])])
     if missing:
         raise ValueError(f"{len(missing)} weights are missing or of another shape, first {missing[0]}")
-    return processor, model.to(device).eval()
-
-
-@contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Without the bars that transformers shows while it loads and saves."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
+    return model.to(device).eval()
