@@ -99,7 +99,7 @@ def test_all_faults_are_told_at_once_with_their_origins(home):
         ("LEASE_S", "nan"),
         ("TEMPERATURE", "-0.1"),
         ("GATE_THRESHOLD", "-0.01"),
-        ("ENGINE", "vllm"),
+        ("ENGINE", "vlm"),
         ("ALLOW_PRIVATE_ADDRESSES", "maybe"),
         ("DATABASE_URL", "mysql://localhost/x"),
         ("DATABASE_URL", "no url"),
