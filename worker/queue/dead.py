@@ -7,6 +7,7 @@ shows it to a person quotes it (`worker.queue.quoting`).
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,20 +97,22 @@ def _json(fields: Mapping[str, object]) -> str:
 
 
 def _plain(value: object, depth: int) -> Any:
-    if isinstance(value, int | float) and abs(value) < 2**63:
-        return value
-    if isinstance(value, int):
-        return _text(hex(value))  # decimal digits of an endless number are refused by Python itself
+    if isinstance(value, Mapping | list | tuple):
+        return _plain_inside(value, depth - 1) if depth else "…"
     if isinstance(value, bytes | bytearray | memoryview):
         return {"base64": base64.b64encode(bytes(value)[:_MAX_TEXT]).decode()}
-    if isinstance(value, Mapping) and depth:
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return _text(hex(value))  # decimal digits of an endless number are refused by Python itself
+    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    return _text(str(value))  # text, times, UUIDs; NaN and infinity, which are no JSON
+
+
+def _plain_inside(value: Mapping[Any, object] | list[object] | tuple[object, ...], depth: int) -> Any:
+    if isinstance(value, Mapping):
         entries = list(value.items())[:_MAX_ENTRIES]
-        return {_text(str(key)): _entry(str(key), each, depth - 1) for key, each in entries}
-    if isinstance(value, list | tuple) and depth:
-        return [_plain(each, depth - 1) for each in value[:_MAX_ENTRIES]]
-    if isinstance(value, Mapping | list | tuple):
-        return "…"  # too deep
-    return None if value is None else _text(str(value))  # text, times, UUIDs; NaN and infinity, which are no JSON
+        return {_text(str(key)): _entry(str(key), each, depth) for key, each in entries}
+    return [_plain(each, depth) for each in value[:_MAX_ENTRIES]]
 
 
 def _entry(key: str, value: object, depth: int) -> Any:
