@@ -37,7 +37,9 @@ def _examine(delivery):
         _delivery(body=json.dumps([[], FIELDS, None])),
         _delivery(headers={"eta": "2025-12-31T23:59:59"}),
         _delivery(headers={"expires": "2026-01-01T00:00:01+00:00"}),
-        _delivery(headers={"group": "g", "retries": "many", "timelimit": "x", "shadow": 7, "stamps": [], "utc": {}}),
+        _delivery(
+            headers={"group": "g", "retries": "many", "timelimit": "x", "shadow": 7, "stamps": [], "utc": {}}
+        ),
     ],
 )
 def test_a_call_is_read(delivery):

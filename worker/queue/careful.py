@@ -15,8 +15,9 @@ from vine import promise
 
 from schema.reasons import MessageReason
 from worker.errors import MessageError
-from worker.queue.delivery import Delivery, never_unpack
+from worker.queue.delivery import Delivery
 from worker.queue.examine import cleaned, examine
+from worker.queue.hardening import harden
 from worker.queue.refusals import Refusals
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class CarefulConsumer(Consumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._refusals: Refusals = self.app.refusals
         self._queue: str = self.app.conf.task_default_queue
-        never_unpack()
+        harden()
 
     def create_task_handler(self, promise: Any = promise) -> Callable[[Message], None]:
         """Returns what is called with each message. It raises nothing but errors of the connection."""

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from schema import queries
 from schema.reasons import MessageReason
+from worker.queue.delivery import is_mark
 
 KEPT_BYTES = 65_536
 """So much of a body is kept; a longer one can be read in part, but not replayed."""
@@ -79,12 +80,13 @@ def bury(
 def fingerprint(
     queue: str, body: bytes, headers: Mapping[str, object], properties: Mapping[str, object] | None = None
 ) -> str:
-    """What tells one message from another, as hex: SHA-256 over queue, Celery's and AMQP's ids, and the body.
+    """What tells one message from another, as hex: SHA-256 over queue, headers, AMQP's ids, and the whole body.
 
     Headers that a broker adds on the way do not count: a delivery and its copy in a dead-letter queue agree.
     """
-    ids = [headers.get("id"), *((properties or {}).get(name) for name in _IDS)]
-    head = json.dumps([queue, *(None if each is None else repr(each)[:_MAX_TEXT] for each in ids)])
+    own = {name: value for name, value in headers.items() if not is_mark(name)}
+    ids = {name: (properties or {}).get(name) for name in _IDS}
+    head = json.dumps([queue, _plain(own, _MAX_DEPTH), _plain(ids, 1)], sort_keys=True)
     return hashlib.sha256(head.encode() + b"\n" + body).hexdigest()
 
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kombu import Producer, Queue, compression
+from kombu import Producer, Queue
 from kombu.message import Message
+
+from worker.queue.hardening import UNREADABLE
 
 _PROPERTIES = (
     "delivery_mode",
@@ -62,8 +64,8 @@ def publish(producer: Producer, queue: Queue, delivery: Delivery) -> None:
 
 
 def is_mark(header: str) -> bool:
-    """Does a broker write this header on a dead letter?"""
-    return header.startswith(("x-death", "x-first-death", "x-last-death", "x-delivery-count"))
+    """Does this header come from a broker that moved or returned the message, and not from its sender?"""
+    return header.startswith(("x-death", "x-first-death", "x-last-death", "x-delivery-count", UNREADABLE))
 
 
 def _bytes(body: object) -> bytes:
@@ -72,13 +74,3 @@ def _bytes(body: object) -> bytes:
     if isinstance(body, str):
         return body.encode("utf-8", "surrogatepass")
     return bytes(body) if isinstance(body, bytes | bytearray | memoryview) else str(body).encode()
-
-
-def never_unpack() -> None:
-    """From now on kombu unpacks no message in this process: it would before anybody looked, however much comes."""
-    for packed in compression.encoders():
-        compression.register(compression.get_encoder(packed)[0], _refuse_to_unpack, packed)
-
-
-def _refuse_to_unpack(_: bytes) -> bytes:
-    raise ValueError("compressed messages are not read")

@@ -27,8 +27,9 @@ from schema.reasons import MessageReason
 from worker.errors import MessageError
 from worker.queue.broker import BROKER_ERRORS, dead_queue
 from worker.queue.dead import bury
-from worker.queue.delivery import Delivery, is_mark, never_unpack
+from worker.queue.delivery import Delivery, is_mark
 from worker.queue.examine import examine
+from worker.queue.hardening import UNREADABLE, harden
 from worker.queue.patience import first_line
 from worker.settings import Settings
 
@@ -47,7 +48,7 @@ def drain(app: Celery, settings: Settings, database: Engine) -> int:
 
     Raises what the broker or the database raises when it is away; what was not moved yet stays in its queue.
     """
-    never_unpack()
+    harden()
     with app.connection_for_read() as connection:
         return sum(_drain_queue(connection, settings, database, queue) for queue in QUEUES)
 
@@ -98,7 +99,9 @@ def _bury(database: Engine, delivery: Delivery) -> None:
         reason=error.reason,
         detail=str(error),
         body=delivery.body,
-        headers={name: value for name, value in delivery.headers.items() if not is_mark(name)},
+        headers={
+            name: value for name, value in delivery.headers.items() if name == UNREADABLE or not is_mark(name)
+        },
         properties=delivery.properties,
         again=False,
     )

@@ -19,6 +19,7 @@ from schema.messages import INGRESS_QUEUE
 from schema.reasons import MessageReason
 from worker.errors import MessageError
 from worker.queue.delivery import Delivery
+from worker.queue.hardening import UNREADABLE
 
 MAX_BODY_BYTES = 262_144
 """Far more than the fields may hold."""
@@ -40,6 +41,8 @@ class Call:
 def examine(delivery: Delivery, tasks: Collection[str], *, now: datetime | None = None) -> Call:
     """Returns the call that a message is. Raises `MessageError`, with a reason, for everything else."""
     headers = delivery.headers
+    if UNREADABLE in headers:
+        raise MessageError("its properties and headers could not be read", MessageReason.UNDECODABLE)
     task = headers.get("task")
     if not isinstance(task, str):
         raise MessageError(
@@ -51,6 +54,8 @@ def examine(delivery: Delivery, tasks: Collection[str], *, now: datetime | None 
     args, fields, embed = _layout(read_json(delivery))
     if args:
         raise MessageError(f"{task} takes keyword arguments only")
+    if "self" in fields:  # Celery calls the task with them, and has a parameter of that name
+        raise MessageError("self: there is no such field")
     for name in _SENDS_MORE:
         if embed.get(name) or headers.get(name):
             raise MessageError(
