@@ -25,6 +25,7 @@ _COMMANDS = {
     "dispatch": "Publish queued photographs to the broker until stopped.",
     "status": "Show how far everything is.",
     "retry": "Put failed photographs back into the queue.",
+    "dead": "List, show, replay or drop messages that never became jobs.",
     "export": "Write places and reasons as CSV, GeoJSON or JSON lines.",
     "collection": "Show or set what a collection asks of its places.",
     "conflicts": "List what contradicts each other about a photograph.",

@@ -40,7 +40,6 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
                 "conn_string": pgmq_conninfo(database_url),
                 "pool_size": settings.threads + 4,
             },
-            "worker_enable_remote_control": False,  # each worker would add tables for its reply queues
             "task_queues": [Queue(LOCATE_QUEUE, Exchange("", type="direct"), routing_key=LOCATE_QUEUE)],
         }
     return {
@@ -69,6 +68,13 @@ def work_queue(name: str) -> Queue:
             "x-dead-letter-routing-key": name + DEAD_SUFFIX,
         },
     )
+
+
+def sending_queue(name: str, settings: Settings) -> Queue:
+    """The work queue `name`, for whoever puts a message into it by its name."""
+    if uses_pgmq(settings):
+        return Queue(name, Exchange("", type="direct"), routing_key=name)
+    return work_queue(name)
 
 
 def dead_queue(name: str, settings: Settings) -> Queue:
