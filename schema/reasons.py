@@ -86,6 +86,28 @@ class Reason(StrEnum):
         return _SENTENCES[self]
 
 
+class MessageReason(StrEnum):
+    """Why a message never became a job, or never reached its receiver. `sentence` says it to a person."""
+
+    UNDECODABLE = "undecodable"
+    WRONG_CONTENT_TYPE = "wrong_content_type"
+    UNKNOWN_TASK = "unknown_task"
+    UNKNOWN_TYPE = "unknown_type"
+    BAD_FIELDS = "bad_fields"
+    UNSUPPORTED_OPTION = "unsupported_option"
+    TOO_LARGE = "too_large"
+    EXPIRED = "expired"
+    DELIVERY_LIMIT = "delivery_limit"
+    UNDELIVERABLE = "undeliverable"
+    DEAD_LETTERED = "dead_lettered"
+    INTERNAL_ERROR = "internal_error"
+
+    @property
+    def sentence(self) -> str:
+        """One sentence for a person, without particulars."""
+        return _MESSAGE_SENTENCES[self]
+
+
 class RunState(StrEnum):
     """Where a training run stands. `queued`: interrupted, and to be gone on with; the last three are final."""
 
@@ -124,6 +146,21 @@ class RunReason(StrEnum):
         """One sentence for a person, without particulars."""
         return _RUN_SENTENCES[self]
 
+
+_MESSAGE_SENTENCES = {
+    MessageReason.UNDECODABLE: "The body could not be decoded as its content type and encoding say.",
+    MessageReason.WRONG_CONTENT_TYPE: "The content type is not JSON.",
+    MessageReason.UNKNOWN_TASK: "It asks for a task that is not known here.",
+    MessageReason.UNKNOWN_TYPE: "It is of a type or a shape that is not known here.",
+    MessageReason.BAD_FIELDS: "Its fields are missing, unknown or wrong.",
+    MessageReason.UNSUPPORTED_OPTION: "It asks for more than the work, such as a later time or other tasks.",
+    MessageReason.TOO_LARGE: "It is larger than messages may be.",
+    MessageReason.EXPIRED: "It came later than its sender allowed.",
+    MessageReason.DELIVERY_LIMIT: "Workers gave it back to the broker too often.",
+    MessageReason.UNDELIVERABLE: "Its receiver did not take it.",
+    MessageReason.DEAD_LETTERED: "The broker put it aside without saying why.",
+    MessageReason.INTERNAL_ERROR: "A defect in Globetag stopped the work on this message; the log says more.",
+}
 
 _RUN_SENTENCES = {
     RunReason.WRONG_SETUP: "The recipe, the model or a setting is wrong.",

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -35,6 +36,7 @@ from schema.reasons import (
     Granularity,
     JobState,
     LabelSource,
+    MessageReason,
     Reason,
     RunOutcome,
     RunReason,
@@ -61,7 +63,9 @@ def _created_at() -> Column[object]:
     return Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-_Words = type[JobState | Status | Granularity | LabelSource | Reason | RunState | RunOutcome | RunReason]
+_Words = type[
+    JobState | Status | Granularity | LabelSource | Reason | MessageReason | RunState | RunOutcome | RunReason
+]
 
 
 def _one_of(column: str, words: _Words) -> CheckConstraint:
@@ -478,4 +482,64 @@ curation_member = Table(
     *_on_earth(),
     Index("ix_curation_member_image_id", "image_id"),
     comment="The photographs of a manifest, with the known place that each was taken in with. Immutable.",
+)
+
+dead_message = Table(
+    "dead_message",
+    metadata,
+    _key(),
+    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("queue", Text, nullable=False, comment="Where it came in; a replay puts it back there"),
+    Column(
+        "source",
+        Text,
+        nullable=False,
+        comment="By which way in or out: celery, ingress, s3, cloudevents, http, sql, webhook, …",
+    ),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False, comment="In words; may quote the message, so untrusted"),
+    Column("body", LargeBinary, comment="Its first 64 KiB, raw; NULL once dropped"),
+    Column("body_bytes", BigInteger, nullable=False, comment="Its true size"),
+    Column(
+        "headers",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        comment="Bounded, without what looks like a secret",
+    ),
+    Column(
+        "properties",
+        JSONB,
+        nullable=False,
+        server_default=text("'{}'::jsonb"),
+        comment="Of AMQP: content_type, content_encoding, message_id, …; bounded",
+    ),
+    Column(
+        "fingerprint",
+        Text,
+        nullable=False,
+        comment="SHA-256 of queue, ids and whole body: delivered again, it is one row",
+    ),
+    Column(
+        "times",
+        Integer,
+        nullable=False,
+        server_default=text("1"),
+        comment="How often it was refused: delivered again, or sent again word for word",
+    ),
+    Column("last_refused_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("replayed_at", DateTime(timezone=True), comment="When it was put back"),
+    Column("dropped_at", DateTime(timezone=True), comment="When its body was erased"),
+    Column("by", Text, comment="Who replayed or dropped it"),
+    _one_of("reason", MessageReason),
+    CheckConstraint("octet_length(body) <= 65536", name="body_bounded"),
+    CheckConstraint("num_nonnulls(replayed_at, dropped_at) <= 1", name="closed_once"),
+    CheckConstraint("(num_nonnulls(replayed_at, dropped_at) = 0) = (by IS NULL)", name="closed_by"),
+    Index(
+        "uq_dead_message_open",
+        "fingerprint",
+        unique=True,
+        postgresql_where=text("replayed_at IS NULL AND dropped_at IS NULL"),
+    ),
+    comment="Messages that never became jobs, raw, with the reason. `globetag dead` replays or drops them.",
 )

@@ -77,11 +77,21 @@ ORDER BY p.radius_km DESC NULLS FIRST, p.id;
 COMMENT ON VIEW review_queue IS 'Inferred places that no known place confirms, the widest first';
 
 CREATE OR REPLACE VIEW failure AS
-SELECT j.id AS job_id, c.name AS collection, j.uri, j.state, j.reason, j.detail, j.attempts, j.losses, j.finished_at
+SELECT j.id AS job_id, c.name AS collection, j.uri, j.state, j.reason, j.detail, j.attempts, j.losses, j.finished_at,
+       'job' AS kind, NULL::bigint AS message_id, NULL::text AS queue, NULL::text AS source
 FROM job j JOIN collection c ON c.id = j.collection_id
-WHERE j.state IN ('failed', 'dead');
+WHERE j.state IN ('failed', 'dead')
+UNION ALL
+SELECT NULL, NULL, NULL, 'dead', d.reason, d.detail, d.times, NULL, d.received_at, 'message', d.id, d.queue, d.source
+FROM dead_message d
+WHERE d.replayed_at IS NULL AND d.dropped_at IS NULL;
 
-COMMENT ON VIEW failure IS 'Every job that ended without an answer, and why. `globetag retry` tries them again';
+COMMENT ON VIEW failure IS
+    'Every job that ended without an answer and every message that became no job, and why. `globetag retry` tries the '
+    'jobs again, `globetag dead` replays or drops the messages';
+COMMENT ON COLUMN failure.kind IS 'job, or message: never became a job, so has no job_id, collection, uri and losses';
+COMMENT ON COLUMN failure.attempts IS 'Tries of a job; times that a message was refused';
+COMMENT ON COLUMN failure.message_id IS 'Its row in dead_message, with the raw message';
 
 CREATE OR REPLACE VIEW collection_progress AS
 SELECT c.name AS collection, count(j.id) AS jobs,
@@ -214,7 +224,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
-            gallery, curation, curation_member, promotion, promotion_failure,
+            gallery, curation, curation_member, promotion, promotion_failure, dead_message,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
             job_place, serving_model, calibration_standing, suggestion TO globetag_reader;
     END IF;

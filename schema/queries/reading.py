@@ -60,9 +60,10 @@ READ_CONFLICTING = text("""
 # Collections with their counts.
 LIST_PROGRESS = text("SELECT * FROM collection_progress ORDER BY collection")
 
-# Failures by reason, with an example.
+# Failures of jobs by reason, with an example.
 LIST_FAILURES = text("""
-    SELECT reason, count(*) AS jobs, min(uri) AS example FROM failure GROUP BY reason ORDER BY count(*) DESC
+    SELECT reason, count(*) AS jobs, min(uri) AS example FROM failure WHERE kind = 'job'
+    GROUP BY reason ORDER BY count(*) DESC
 """)
 
 # Jobs settled in the last minute: the rate that `status` shows.

@@ -18,7 +18,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from schema import tables
-from schema.reasons import Granularity, JobState, LabelSource, Outcome, Reason, Status
+from schema.reasons import Granularity, JobState, LabelSource, MessageReason, Outcome, Reason, Status
 from schema.session import MIGRATIONS_FOLDER, make_engine, upgrade
 from worker.database import open_database
 from worker.settings import Settings
@@ -340,6 +340,7 @@ def test_the_same_pipeline_answers_the_same_request_once_but_may_fail_often(rows
         ("ck_prediction_status", Status),
         ("ck_prediction_granularity", Granularity),
         ("ck_label_source", LabelSource),
+        ("ck_dead_message_reason", MessageReason),
     ],
 )
 def test_the_closed_lists_in_the_database_are_those_in_the_code(rows, constraint, words):
