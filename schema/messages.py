@@ -22,6 +22,7 @@ SUBMISSION_CHANNEL = "globetag_submission"
 """The same for rows of the table `submission`, which wake `globetag ingress`."""
 
 DEFAULT_COLLECTION = "default"
+MAX_URI_CHARACTERS = 8192
 
 _JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
 
@@ -35,7 +36,9 @@ def _storable(value: str) -> str:
 
 _Storable = AfterValidator(_storable)
 ShortText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), _Storable]
-Uri = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8192), _Storable]
+Uri = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URI_CHARACTERS), _Storable
+]
 CollectionName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), _Storable]
 
 

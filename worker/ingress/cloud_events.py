@@ -1,8 +1,8 @@
 """CloudEvents 1.0 of the type `geotag.image.submitted.v1`.
 
-Structured mode has all in the body (`application/cloudevents+json`), batched mode a list of such. In binary mode the
-body is the data and the attributes are headers. The specification binds them to AMQP 1.0 alone; a broker that speaks
-both protocols hands them on as headers named `cloudEvents:id` or `cloudEvents_id`, other producers write `ce-id`.
+Structured mode has all in the body (`application/cloudevents+json`), batched mode a list of such. In binary mode
+the body is the data and the attributes are headers. The specification binds them to AMQP 1.0 alone; a broker that
+speaks both protocols hands them on as headers named `cloudEvents:id` or `cloudEvents_id`, others write `ce-id`.
 """
 
 import base64

@@ -44,14 +44,17 @@ def _read(message: Message, collections: Collections) -> Reading:
     if kind not in _UNDECLARED and not cloud_events.is_json(content_type):
         raise Refused(MessageReason.WRONG_CONTENT_TYPE, f"the content type {content_type!r:.200} is not JSON")
     body = parse(message.body)
-    attributes = cloud_events.attributes_in(message.headers)
     if kind == cloud_events.BATCHED:
         return cloud_events.read_batch(body, collections)
     if kind == cloud_events.STRUCTURED:
         return cloud_events.read_event(body, collections)
+    return _by_shape(message, body, collections)
+
+
+def _by_shape(message: Message, body: Any, collections: Collections) -> Reading:
+    attributes = cloud_events.attributes_in(message.headers)
     if attributes is not None:
-        event: dict[str, Any] = {**attributes, "data": body}
-        return cloud_events.read_event(event, collections)
+        return cloud_events.read_event({**attributes, "data": body}, collections)
     if isinstance(body, list) and is_task(message.headers, body):
         return read_task(message.headers, body, collections)
     if not isinstance(body, dict):

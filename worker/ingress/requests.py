@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schema.messages import LocateRequest
+from schema.messages import MAX_URI_CHARACTERS, LocateRequest
 from schema.reasons import MessageReason
 from worker.errors import JobError
 from worker.ingress.parts import Collections, Refused
@@ -20,7 +20,13 @@ def read_request(fields: Any, collections: Collections) -> LocateRequest:
     except ValueError as error:
         raise Refused(MessageReason.BAD_FIELDS, str(error)) from None
     uri = canonical(request.uri)
-    return request if uri == request.uri else request.model_copy(update={"uri": uri})
+    if uri == request.uri:
+        return request
+    if len(uri) > MAX_URI_CHARACTERS:
+        raise Refused(
+            MessageReason.BAD_FIELDS, f"uri: more than {MAX_URI_CHARACTERS:,} characters, percent-encoded"
+        )
+    return request.model_copy(update={"uri": uri})
 
 
 def canonical(uri: str) -> str:

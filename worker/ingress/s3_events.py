@@ -117,7 +117,9 @@ def _bridged(fields: dict[str, Any], collections: Collections) -> Wanted | None:
     try:
         event = S3BridgedEvent.model_validate(fields)
     except ValidationError as error:
-        raise Refused(MessageReason.UNKNOWN_TYPE, f"an EventBridge event that is none of S3: {faults_of(error)}") from None
+        raise Refused(
+            MessageReason.UNKNOWN_TYPE, f"an EventBridge event that is none of S3: {faults_of(error)}"
+        ) from None
     if event.detail_type in _BRIDGED_ARRIVES:
         return _wanted(event.detail, event.detail.object.key, collections)
     if event.detail_type.startswith("Object "):
