@@ -25,7 +25,7 @@ from worker.settings import Settings
 
 _MOST_MESSAGES = 500
 _MOST_PHOTOGRAPHS = 2000
-_GATHER_S = 0.01
+_GATHER_S = 0.05
 _IDLE_S = 0.5
 _HEARTBEAT_S = 60
 _PATIENCE_S = 15.0  # less than the broker waits for a heartbeat; later the messages go back to it
