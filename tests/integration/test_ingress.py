@@ -310,3 +310,24 @@ def test_sigterm_ends_the_command_and_says_what_came_in(intake, home, tiny_model
 def tiny_models_absent(tmp_path):
     """The intake loads no model: folders that do not exist."""
     return tmp_path / "no-vlm", tmp_path / "no-clip"
+
+
+def test_a_collection_that_two_processes_make_at_once_is_one(intake):
+    with intake.database.engine.connect() as other:
+        other.execute(text("INSERT INTO collection (name) VALUES ('press')"))
+        intake.send({"uri": _uri(1), "collection": "press"})
+        with intake.taking_in():
+            wait_for(lambda: _blocked(intake) > 0, "the intake to wait for the other process")
+            other.commit()
+            [row] = intake.wait_for_jobs(1).values()
+    assert row.collection == "press"
+
+
+def test_large_messages_are_refused_and_harm_no_other(intake):
+    large = b'{"uri": "' + b"x" * (2 << 20) + b'"}'
+    intake.send(large, {"uri": _uri(1)}, large + b" ")
+    with intake.taking_in():
+        intake.wait_for_jobs(1)
+        wait_for(lambda: len(intake.dead()) == 2, "the large ones")
+    assert [row.reason for row in intake.dead()] == ["too_large", "too_large"]
+    assert intake.dead()[0].body_bytes == len(large)

@@ -24,7 +24,12 @@ from worker.export import FORMATS
 from worker.settings import PREFIX, Settings, describe
 
 ROOT = Path(__file__).parents[2]
-PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/messages").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 SQL = (ROOT / "docs/sql.md").read_text(encoding="utf-8")

@@ -15,9 +15,8 @@ from sqlalchemy import Engine
 
 from schema import queries
 from schema.messages import INGRESS_QUEUE
-from worker.ingress.messages import Counts, store, tell
+from worker.ingress.messages import Counts, read_any, store, tell
 from worker.ingress.parts import Collections, Message, Reading
-from worker.ingress.reading import read
 from worker.ingress.waiting import Patience
 from worker.queue.broker import dead_queue, ingress_queue
 from worker.queue.patience import PatientTransactions
@@ -25,6 +24,7 @@ from worker.settings import Settings
 
 _MOST_MESSAGES = 500
 _MOST_PHOTOGRAPHS = 2000
+_MOST_BYTES = 32 << 20  # what else was sent stays in the socket: a message may have as much as the broker allows
 _GATHER_S = 0.05
 _IDLE_S = 0.5
 _HEARTBEAT_S = 60
@@ -114,19 +114,25 @@ class _Group:
         self.readings: list[Reading] = []
         self.deliveries: list[int] = []
         self._photographs = 0
+        self._bytes = 0
 
     @property
     def is_full(self) -> bool:
-        return len(self.deliveries) >= _MOST_MESSAGES or self._photographs >= _MOST_PHOTOGRAPHS
+        return (
+            len(self.deliveries) >= _MOST_MESSAGES
+            or self._photographs >= _MOST_PHOTOGRAPHS
+            or self._bytes >= _MOST_BYTES
+        )
 
     def add(self, delivered: Any) -> None:
         """Called by py-amqp with each message."""
         message = as_message(delivered)
-        reading = read(message, self._collections)
+        reading = read_any(message, self._collections)
         self.messages.append(message)
         self.readings.append(reading)
         self.deliveries.append(delivered.delivery_tag)
         self._photographs += len(reading.wanted)
+        self._bytes += len(message.body)
 
 
 def as_message(delivered: Any) -> Message:

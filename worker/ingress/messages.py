@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from schema import queries
 from schema.messages import INGRESS_QUEUE, SUBMISSION_CHANNEL
-from worker.ingress.parts import Message, Reading, Refusal, Wanted
-from worker.ingress.register import POSTPONED_S, Verdict, register
+from worker.ingress.parts import Collections, Message, Reading, Refusal, Wanted
+from worker.ingress.reading import read
+from worker.ingress.register import DEFECT, POSTPONED_S, Verdict, register
 from worker.queue.dead import bury
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,15 @@ class Counts:
         self.jobs += sum(len(verdict.job_ids) for verdict in verdicts)
         self.refused += sum(verdict.refusal is not None for verdict in verdicts)
         self.ignored += sum(reading.ignored for reading in readings)
+
+
+def read_any(message: Message, collections: Collections) -> Reading:
+    """`read`, but a defect in it refuses this one message instead of coming back with it again and again."""
+    try:
+        return read(message, collections)
+    except Exception:
+        log.exception("a defect: a message could not be read")
+        return Reading("ingress", refusal=DEFECT)
 
 
 def store(connection: Connection, messages: Sequence[Message], readings: Sequence[Reading]) -> list[Verdict]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from schema import queries
 from schema.messages import Hints, LocateRequest
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 POSTPONED_S = 10.0
 """So much later a photograph whose job was in work is looked at again."""
+
+DEFECT = Refusal(MessageReason.INTERNAL_ERROR, "it could not be read or written; the log has the details")
 
 _CHUNK = 1000
 
@@ -43,15 +45,18 @@ def register(connection: Connection, readings: Sequence[Reading]) -> list[Verdic
     """Writes the jobs of all readings; returns a verdict for each, in order.
 
     It writes jobs alone. Whoever calls keeps the refusals and what is put off, in the same transaction. A reading
-    that the database refuses, although it passed all rules, is a defect and harms no other.
+    that cannot be written, although it passed all rules, is a defect and harms no other.
     """
     try:
         with connection.begin_nested():
             return _register(connection, readings)
-    except (DataError, IntegrityError):
+    except Exception as error:
+        # An outage concerns all of them, and so does a database that is not as it should be.
+        if isinstance(error, SQLAlchemyError) and not isinstance(error, DataError | IntegrityError):
+            raise
         if len(readings) == 1:
-            log.exception("a defect: the database refuses what a message asks for")
-            return [Verdict(refusal=Refusal(MessageReason.INTERNAL_ERROR, "the database refused it"))]
+            log.exception("a defect: what a message asks for could not be written")
+            return [Verdict(refusal=DEFECT)]
     return [verdict for reading in readings for verdict in register(connection, [reading])]
 
 

@@ -21,9 +21,8 @@ from sqlalchemy import Connection, Engine, Row
 from schema import queries
 from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, SUBMISSION_CHANNEL
 from schema.reasons import SubmissionState
-from worker.ingress.messages import Counts, keep_refused, store, tell
+from worker.ingress.messages import Counts, keep_refused, read_any, store, tell
 from worker.ingress.parts import Collections, Message, Reading, Refused, Wanted
-from worker.ingress.reading import read
 from worker.ingress.register import POSTPONED_S, Verdict, register
 from worker.ingress.requests import read_request
 from worker.ingress.waiting import Patience
@@ -126,7 +125,7 @@ class TableReader:
         if not rows:
             return [], []
         messages = [unwrap(row.message) for row in rows]
-        readings = [read(message, self._collections) for message in messages]
+        readings = [read_any(message, self._collections) for message in messages]
         verdicts = store(connection, messages, readings)
         for message, verdict in zip(messages, verdicts, strict=True):
             if verdict.refusal is not None:

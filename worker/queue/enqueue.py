@@ -98,7 +98,11 @@ def write_jobs(
     """
     kinds: dict[str, str] = {}
     for name in sorted({request.collection for request, _ in wanted}):
-        collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar_one()
+        collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar()
+        if collection_id is None:  # another process made it at the same moment; a new statement sees it
+            collection_id = connection.execute(
+                queries.collections.COLLECTION_ID, {"collection": name}
+            ).scalar_one()
         rows = {
             request.effective_job_id: _row(request, tag) for request, tag in wanted if request.collection == name
         }
