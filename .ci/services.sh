@@ -44,11 +44,19 @@ install_packages() {
     command -v rabbitmq-server >/dev/null || missing+=(rabbitmq-server)
     command -v chromium >/dev/null || missing+=(chromium)
     command -v exiftool >/dev/null || missing+=(libimage-exiftool-perl)
-    ((${#missing[@]})) || return 0
-    echo "ci: installing ${missing[*]}"
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    command -v node >/dev/null || missing+=(nodejs)
+    command -v npm >/dev/null || missing+=(npm)
+    command -v psql >/dev/null || missing+=(postgresql-client)
+    command -v curl >/dev/null || missing+=(curl)
+    command -v jq >/dev/null || missing+=(jq)
+    if ((${#missing[@]})); then
+        echo "ci: installing ${missing[*]}"
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    fi
+    # What the producers' recipes for Node.js need; no script of a package is run.
+    npm ci --prefix docs/messages/producers --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
 broker_answers() {

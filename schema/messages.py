@@ -14,10 +14,15 @@ LOCATE_QUEUE = "geotag.locate"
 INGRESS_QUEUE = "geotag.ingress"
 TRAIN_QUEUE = "geotag.train"
 DEAD_SUFFIX = ".dead"
+SUBMITTED_TYPE = "geotag.image.submitted.v1"
+"""Type of the CloudEvents that ask for a photograph."""
 JOB_CHANNEL = "globetag_job"
 """LISTEN/NOTIFY channel that wakes dispatchers. A wake-up only: losing a notification costs a second."""
+SUBMISSION_CHANNEL = "globetag_submission"
+"""The same for rows of the table `submission`, which wake `globetag ingress`."""
 
 DEFAULT_COLLECTION = "default"
+MAX_URI_CHARACTERS = 8192
 
 _JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
 
@@ -31,7 +36,9 @@ def _storable(value: str) -> str:
 
 _Storable = AfterValidator(_storable)
 ShortText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), _Storable]
-Uri = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=8192), _Storable]
+Uri = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URI_CHARACTERS), _Storable
+]
 CollectionName = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), _Storable]
 
 
@@ -72,10 +79,7 @@ class LocateRequest(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}" for fault in error.errors()
-            )
-            raise ValueError(faults) from None
+            raise ValueError(faults_of(error)) from None
 
 
 class TrainRequest(BaseModel):
@@ -92,10 +96,15 @@ class TrainRequest(BaseModel):
         try:
             return cls.model_validate(fields)
         except ValidationError as error:
-            faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}" for fault in error.errors()
-            )
-            raise ValueError(faults) from None
+            raise ValueError(faults_of(error)) from None
+
+
+def faults_of(error: ValidationError) -> str:
+    """One line that names every bad field. It quotes names that the sender chose."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'message'}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_input=False)
+    )
 
 
 def job_id_for(collection: str, uri: str) -> uuid.UUID:

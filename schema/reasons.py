@@ -108,6 +108,14 @@ class MessageReason(StrEnum):
         return _MESSAGE_SENTENCES[self]
 
 
+class SubmissionState(StrEnum):
+    """Where a row of `submission` stands. `accepted`: there is a job; `refused`: there will be none."""
+
+    NEW = "new"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
 class RunState(StrEnum):
     """Where a training run stands. `queued`: interrupted, and to be gone on with; the last three are final."""
 

@@ -42,6 +42,7 @@ from schema.reasons import (
     RunReason,
     RunState,
     Status,
+    SubmissionState,
 )
 
 metadata = MetaData(
@@ -64,7 +65,16 @@ def _created_at() -> Column[object]:
 
 
 _Words = type[
-    JobState | Status | Granularity | LabelSource | Reason | MessageReason | RunState | RunOutcome | RunReason
+    JobState
+    | Status
+    | Granularity
+    | LabelSource
+    | Reason
+    | MessageReason
+    | RunState
+    | RunOutcome
+    | RunReason
+    | SubmissionState
 ]
 
 
@@ -383,6 +393,7 @@ job = Table(
     Column("collection_id", ForeignKey("collection.id"), nullable=False),
     Column("uri", Text, nullable=False),
     Column("source_tag", Text, comment="Size and time or ETag of the source when it was enqueued"),
+    Column("source_sequence", Text, comment="S3's sequencer of the newest event about the source"),
     Column("hints", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("verify", Boolean, nullable=False, server_default=text("false")),
     Column("priority", SmallInteger, nullable=False, server_default=text("0"), comment="0 bulk, 1 interactive"),
@@ -542,4 +553,39 @@ dead_message = Table(
         postgresql_where=text("replayed_at IS NULL AND dropped_at IS NULL"),
     ),
     comment="Messages that never became jobs, raw, with the reason. `globetag dead` replays or drops them.",
+)
+
+submission = Table(
+    "submission",
+    metadata,
+    _key(),
+    Column("uri", Text, nullable=False),
+    Column("collection", Text, nullable=False, server_default=text("'default'")),
+    Column("hints", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="text, region, date"),
+    Column("verify", Boolean, nullable=False, server_default=text("false")),
+    Column("priority", SmallInteger, nullable=False, server_default=text("0"), comment="0 bulk, 1 interactive"),
+    Column("source_tag", Text, comment="ETag or the like; a photograph whose tag has changed is queued again"),
+    Column("source_sequence", Text, comment="As in job"),
+    Column("job_id", UUID(as_uuid=False), comment="Chosen by the producer, else the job that it became"),
+    Column("state", Text, nullable=False, server_default=text("'new'")),
+    Column("reason", Text, comment="Why it was refused"),
+    Column("detail", Text, comment="The same in words"),
+    Column("submitted_by", Text, nullable=False, server_default=text("SESSION_USER"), comment="Who logged in"),
+    _created_at(),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("settled_at", DateTime(timezone=True), comment="When it was accepted or refused"),
+    _one_of("state", SubmissionState),
+    _one_of("reason", MessageReason),
+    CheckConstraint("(state = 'refused') = (reason IS NOT NULL)", name="refusal_has_reason"),
+    CheckConstraint("(state = 'new') = (settled_at IS NULL)", name="settled_has_time"),
+    CheckConstraint("state <> 'accepted' OR job_id IS NOT NULL", name="accepted_has_job"),
+    CheckConstraint(
+        "char_length(uri) <= 8192 AND char_length(collection) <= 200 AND char_length(source_tag) <= 200"
+        " AND octet_length(CAST(hints AS text)) <= 65536",
+        name="bounded",
+    ),
+    Index("ix_submission_due", "due_at", postgresql_where=text("state = 'new'")),
+    Index("ix_submission_submitted_by", "submitted_by", "id"),
+    Index("ix_submission_settled", "settled_at", postgresql_where=text("state = 'accepted'")),
+    comment="Photographs that programs ask for with SQL. `globetag ingress` makes jobs of them, or says why not.",
 )

@@ -210,6 +210,15 @@ COMMENT ON COLUMN suggestion.source IS
     'near_duplicate: both show the same scene. series: the same folder at nearly the same time';
 COMMENT ON COLUMN suggestion.from_image_id IS 'The photograph whose known place it is; from_source says who knows it';
 
+CREATE OR REPLACE VIEW my_submission AS
+SELECT s.id, s.uri, s.collection, s.hints, s.verify, s.priority, s.source_tag, s.state, s.reason, s.detail, s.job_id,
+       s.created_at, s.settled_at, j.state AS job_state, j.reason AS job_reason
+FROM submission s LEFT JOIN job j ON j.id = s.job_id AND s.state = 'accepted'
+WHERE s.submitted_by = SESSION_USER;
+
+COMMENT ON VIEW my_submission IS
+    'What the asking user has inserted into submission, what became of it, and how far its jobs are';
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
@@ -224,8 +233,28 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
-            gallery, curation, curation_member, promotion, promotion_failure, dead_message,
+            gallery, curation, curation_member, promotion, promotion_failure, dead_message, submission, my_submission,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
             job_place, serving_model, calibration_standing, suggestion TO globetag_reader;
+    END IF;
+END $$;
+
+-- Whoever may hand in photographs with SQL, and see what became of his own. Nothing else.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_producer') THEN
+        CREATE ROLE globetag_producer NOLOGIN;
+    END IF;
+EXCEPTION WHEN insufficient_privilege OR unique_violation OR duplicate_object THEN
+    RAISE WARNING 'role globetag_producer was not created (%): ask a superuser, then run db upgrade again', SQLERRM;
+END $$;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_producer') THEN
+        GRANT USAGE ON SCHEMA public TO globetag_producer;
+        GRANT INSERT (uri, collection, hints, verify, priority, source_tag, job_id), SELECT (id)
+            ON submission TO globetag_producer;
+        GRANT SELECT ON my_submission TO globetag_producer;
     END IF;
 END $$;

@@ -23,6 +23,7 @@ _COMMANDS = {
     "enqueue": "Put photographs into the queue for workers to place.",
     "worker": "Work on queued photographs until stopped.",
     "dispatch": "Publish queued photographs to the broker until stopped.",
+    "ingress": "Take in what other programs ask for, until stopped.",
     "status": "Show how far everything is.",
     "retry": "Put failed photographs back into the queue.",
     "dead": "List, show, replay or drop messages that never became jobs.",

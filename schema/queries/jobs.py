@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
-# A running job keeps what it was started with, so that a change shows the next time. Returns the ids of each kind.
+# A running job keeps what it was started with, so that a change shows the next time. Returns the ids of each kind;
+# those that are another photograph's jobs already are not touched and not returned.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -23,11 +24,12 @@ ENQUEUE = text("""
         SELECT id, :collection_id, uri, source_tag, hints, verify, priority, CAST(:batch_id AS uuid)
         FROM given ORDER BY id
         ON CONFLICT (id) DO UPDATE SET
-            batch_id = excluded.batch_id,
+            batch_id = coalesce(excluded.batch_id, job.batch_id),
             source_tag = CASE WHEN job.state = 'running' THEN job.source_tag ELSE excluded.source_tag END,
             hints = CASE WHEN job.state = 'running' THEN job.hints ELSE excluded.hints END,
             verify = CASE WHEN job.state = 'running' THEN job.verify ELSE excluded.verify END,
             priority = excluded.priority
+        WHERE job.uri = excluded.uri AND job.collection_id = excluded.collection_id
         RETURNING id
     )
     SELECT coalesce(CASE

@@ -36,6 +36,7 @@ VIEWS = {
     "serving_model",
     "calibration_standing",
     "suggestion",
+    "my_submission",
 }
 
 
@@ -367,6 +368,7 @@ _SQL = re.compile(
 )
 _ALLOWED = {
     "worker/queue/dispatch.py": {"LISTEN"},  # has no parameters, and the driver must not be asked through the pool
+    "worker/queue/listening.py": {"LISTEN"},
     "worker/embedded.py": {"SELECT", "CREATE"},  # makes the database in which the schema then lives
 }
 

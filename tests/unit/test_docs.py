@@ -24,7 +24,12 @@ from worker.export import FORMATS
 from worker.settings import PREFIX, Settings, describe
 
 ROOT = Path(__file__).parents[2]
-PROSE = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROSE = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/messages").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 SQL = (ROOT / "docs/sql.md").read_text(encoding="utf-8")
@@ -39,6 +44,7 @@ QUEUES = [
     messages.LOCATE_QUEUE,
     messages.LOCATE_QUEUE + messages.DEAD_SUFFIX,
     messages.INGRESS_QUEUE,
+    messages.INGRESS_QUEUE + messages.DEAD_SUFFIX,
     messages.TRAIN_QUEUE,
     messages.TRAIN_QUEUE + messages.DEAD_SUFFIX,
 ]
@@ -218,7 +224,7 @@ def test_compose_keeps_database_and_broker_inside():
 def test_compose_runs_commands_that_exist():
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
     ours = {name: service for name, service in services.items() if "command" in service}
-    assert set(ours) == {"migrate", "dispatch", "worker"}
+    assert set(ours) == {"migrate", "dispatch", "ingress", "worker"}
     for service in ours.values():
         command, *arguments = service["command"]
         assert command in COMMANDS

@@ -8,7 +8,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 from sqlalchemy.engine import make_url
 
-from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE
+from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, LOCATE_QUEUE
 from worker.settings import Settings
 
 BROKER_ERRORS = (KombuError, AMQPError, psycopg.Error, OSError)
@@ -75,6 +75,18 @@ def sending_queue(name: str, settings: Settings) -> Queue:
     if uses_pgmq(settings):
         return Queue(name, Exchange("", type="direct"), routing_key=name)
     return work_queue(name)
+
+
+def ingress_queue(settings: Settings) -> Queue:
+    """The queue of foreign messages. On RabbitMQ whatever comes to its exchange gets in, by any routing key.
+
+    So a producer needs no more than the right to write to that exchange, and reaches no other queue.
+    """
+    if uses_pgmq(settings):
+        return Queue(INGRESS_QUEUE, Exchange("", type="direct"), routing_key=INGRESS_QUEUE)
+    queue = work_queue(INGRESS_QUEUE)
+    queue.routing_key = "#"
+    return queue
 
 
 def dead_queue(name: str, settings: Settings) -> Queue:

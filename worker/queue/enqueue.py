@@ -1,16 +1,19 @@
 """Submissions become rows. Enqueueing the same photograph twice is one job; what has changed is queued again."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 import orjson
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from schema import queries
 from schema.messages import DEFAULT_COLLECTION, JOB_CHANNEL, LocateRequest
 from worker.intake.sources import Problem, Submission
+from worker.intake.uri import shown
+
+TAKEN = "job_id: another photograph has this job"
 
 _CHUNK = 1000
 
@@ -68,34 +71,56 @@ def enqueue(
     requests = _requests(found, collection, verify, priority, result)
     while chunk := list(islice(requests, _CHUNK)):
         with database.begin() as connection:
-            for name in sorted({request.collection for request, _ in chunk}):
-                collection_id = connection.execute(
-                    queries.collections.ENSURE_COLLECTION, {"name": name}
-                ).scalar_one()
-                rows = {
-                    request.effective_job_id: _row(request, tag)
-                    for request, tag in chunk
-                    if request.collection == name
-                }
-                named = sum(request.collection == name for request, _ in chunk)
-                result.repeated += named - len(rows)
-                kinds = connection.execute(
-                    queries.jobs.ENQUEUE,
-                    {
-                        "rows": orjson.dumps(list(rows.values())).decode(),
-                        "collection_id": collection_id,
-                        "batch_id": result.batch_id,
-                        "pipeline_version": pipeline_version,
-                    },
-                )
-                for kind, ids in kinds.all():
-                    if kind == "changed":
-                        connection.execute(queries.jobs.REQUEUE, {"ids": [str(job_id) for job_id in ids]})
-                    field_name = _KINDS[kind]
-                    setattr(result, field_name, getattr(result, field_name) + len(ids))
-            connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
+            kinds = write_jobs(connection, chunk, batch_id=result.batch_id, pipeline_version=pipeline_version)
+        named = {request.effective_job_id: request for request, _ in chunk}
+        result.repeated += len(chunk) - len(named)
+        for job_id, request in named.items():
+            if job_id in kinds:
+                field_name = _KINDS[kinds[job_id]]
+                setattr(result, field_name, getattr(result, field_name) + 1)
+            else:
+                result.problems.append(Problem(shown(request.uri), TAKEN))
         on_progress(len(chunk))
     return result
+
+
+def write_jobs(
+    connection: Connection,
+    wanted: Sequence[tuple[LocateRequest, str | None]],
+    *,
+    batch_id: str | None = None,
+    pipeline_version: str | None = None,
+) -> dict[str, str]:
+    """Writes jobs for requests with their source tags, and wakes the dispatchers at the commit.
+
+    Returns the kind of each job by its id: new, changed, waiting, done, failed or dead. A request whose id is the
+    job of another photograph is not among them, and changes nothing. Of requests with the same id the last counts.
+    """
+    kinds: dict[str, str] = {}
+    for name in sorted({request.collection for request, _ in wanted}):
+        collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar()
+        if collection_id is None:  # another process made it at the same moment; a new statement sees it
+            collection_id = connection.execute(
+                queries.collections.COLLECTION_ID, {"collection": name}
+            ).scalar_one()
+        rows = {
+            request.effective_job_id: _row(request, tag) for request, tag in wanted if request.collection == name
+        }
+        found = connection.execute(
+            queries.jobs.ENQUEUE,
+            {
+                "rows": orjson.dumps(list(rows.values())).decode(),
+                "collection_id": collection_id,
+                "batch_id": batch_id,
+                "pipeline_version": pipeline_version,
+            },
+        )
+        for kind, ids in found.all():
+            if kind == "changed":
+                connection.execute(queries.jobs.REQUEUE, {"ids": [str(job_id) for job_id in ids]})
+            kinds |= {str(job_id): kind for job_id in ids}
+    connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
+    return kinds
 
 
 def _requests(
