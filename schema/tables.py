@@ -479,3 +479,15 @@ curation_member = Table(
     Index("ix_curation_member_image_id", "image_id"),
     comment="The photographs of a manifest, with the known place that each was taken in with. Immutable.",
 )
+
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("caller", Text, primary_key=True, comment="The name of the token that was shown"),
+    Column("key", Text, primary_key=True, comment="As in the header Idempotency-Key"),
+    Column("fingerprint", Text, nullable=False, comment="SHA-256 of what was asked"),
+    Column("answer", JSONB, nullable=False, comment="What was answered: ids and states of jobs"),
+    _created_at(),
+    Index("ix_idempotency_key_created_at", "created_at"),
+    comment="Answers of the HTTP interface, for requests that are sent again. Kept for a day.",
+)

@@ -10,12 +10,15 @@ from schema.queries import (
     collections,
     curation,
     gallery,
+    http,
     jobs,
     judging,
     labels,
     models,
     reading,
+    stories,
     training,
+    watching,
 )
 
 __all__ = [
@@ -24,10 +27,13 @@ __all__ = [
     "collections",
     "curation",
     "gallery",
+    "http",
     "jobs",
     "judging",
     "labels",
     "models",
     "reading",
+    "stories",
     "training",
+    "watching",
 ]

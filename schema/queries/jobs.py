@@ -192,7 +192,7 @@ FIND_ANSWERS = text("""
 
 # Rows: one settled job each, with its image, label, prediction and trace where there are such; :ids are their jobs
 # (known apart, so that the planner finds them by index). Everything is written in one statement and so in one
-# transaction; running it twice leaves the same rows.
+# transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it.
 SAVE = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -277,7 +277,7 @@ SAVE = text("""
         due_at = CASE WHEN g.state = 'queued' THEN now() + make_interval(secs => g.retry_in_s) ELSE due_at END,
         published_at = CASE WHEN g.state = 'queued' THEN NULL ELSE published_at END,
         finished_at = CASE WHEN g.state = 'queued' THEN NULL ELSE now() END,
-        lease_until = NULL, worker = NULL
+        lease_until = NULL
     FROM given g JOIN matched m USING (n)
     WHERE job.id = g.job_id AND job.id = ANY(CAST(:ids AS uuid[]))
 """)
