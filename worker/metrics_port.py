@@ -11,7 +11,7 @@ from socket import AF_INET, AF_INET6
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 
 from worker.errors import SetupError
@@ -43,6 +43,7 @@ class Readiness:
 
 def new_registry() -> CollectorRegistry:
     """A registry with what the system knows of this process: memory, CPU time, open files."""
+    disable_created_metrics()  # a second series beside each counter, which says only when this process began
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
