@@ -43,7 +43,8 @@ class Readiness:
 
 def new_registry() -> CollectorRegistry:
     """A registry with what the system knows of this process: memory, CPU time, open files."""
-    disable_created_metrics()  # a second series beside each counter, which says only when this process began
+    # Else there is a second series beside each counter, which says only when this process began.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
