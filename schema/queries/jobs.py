@@ -6,14 +6,16 @@ from sqlalchemy import text
 
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
-# A running job keeps what it was started with, so that a change shows the next time. Returns the ids of each kind.
+# A running job keeps what it was started with, so that a change shows the next time. A sender that gives no tag
+# does not know the source's state, and says nothing of a change. Returns the ids of each kind.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             id uuid, uri text, source_tag text, hints jsonb, verify boolean, priority smallint)
     ), before AS (
         SELECT j.id, j.state,
-               j.source_tag IS DISTINCT FROM g.source_tag OR j.hints <> g.hints OR j.verify <> g.verify
+               (g.source_tag IS NOT NULL AND j.source_tag IS DISTINCT FROM g.source_tag)
+               OR j.hints <> g.hints OR j.verify <> g.verify
                OR (CAST(:pipeline_version AS text) IS NOT NULL
                    AND j.pipeline_version IS DISTINCT FROM :pipeline_version
                    AND j.state IN ('done', 'failed')) AS changed
@@ -24,7 +26,8 @@ ENQUEUE = text("""
         FROM given ORDER BY id
         ON CONFLICT (id) DO UPDATE SET
             batch_id = excluded.batch_id,
-            source_tag = CASE WHEN job.state = 'running' THEN job.source_tag ELSE excluded.source_tag END,
+            source_tag = CASE WHEN job.state = 'running' THEN job.source_tag
+                              ELSE coalesce(excluded.source_tag, job.source_tag) END,
             hints = CASE WHEN job.state = 'running' THEN job.hints ELSE excluded.hints END,
             verify = CASE WHEN job.state = 'running' THEN job.verify ELSE excluded.verify END,
             priority = excluded.priority

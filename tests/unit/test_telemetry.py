@@ -1,5 +1,6 @@
 """What a worker measures: stages that add up, endings that are counted once, labels from closed lists."""
 
+import re
 import socket
 import threading
 import time
@@ -7,18 +8,20 @@ import urllib.error
 import urllib.request
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.null_models import NullEngine, NullGate
 from schema.reasons import FAILURE_REASONS, REFUSALS, JobState, Outcome, Reason, Status
-from tests.support import picture
+from tests.support import ROOT, picture
 from worker.errors import JobError, SetupError, Transient
 from worker.metrics_port import Readiness, new_registry, open_port
 from worker.outcome import Job, PredictionRecord, Settled, TraceRecord
 from worker.pipeline import Pipeline, Policy
 from worker.place.gazetteer import Gazetteer
 from worker.place.recalled import Recalled
+from worker.queue_figures import _Families
 from worker.settings import Settings
 from worker.telemetry import STAGES, Telemetry
 
@@ -82,6 +85,27 @@ def test_names_types_and_labels_are_those_that_dashboards_know():
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             told[name] = (family.type, labels)
     assert told == NAMES
+
+
+def test_the_documentation_has_each_metric_and_no_other():
+    operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    queue = {family.name for family in _Families().all}
+    listed = set(re.findall(r"^\| `(globetag_\w+)` \|", operations, re.MULTILINE))
+    http = {"globetag_http_requests_total", "globetag_http_request_seconds"}
+    assert listed == set(NAMES) | queue | http
+    blocks = "\n".join(re.findall(r"```yaml\n(.*?)```", operations, re.DOTALL))
+    named = set(re.findall(r"\bglobetag_[a-z_]+\b", blocks)) - {"globetag_reader"}
+    assert named <= listed | {f"{name}_count" for name in listed}
+    assert len(named) >= 8
+
+
+def test_the_yaml_of_the_documentation_can_be_read():
+    operations = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", operations, re.DOTALL)
+    assert len(blocks) >= 4
+    rules = next(yaml.safe_load(block) for block in blocks if "alert:" in block)["groups"][0]["rules"]
+    assert all({"alert", "expr"} <= set(rule) for rule in rules)
+    assert all(yaml.safe_load(block) for block in blocks)
 
 
 def test_there_are_so_many_series_from_the_start_on_and_never_more(gazetteer):
