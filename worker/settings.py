@@ -115,7 +115,8 @@ class Settings(BaseModel):
 
     http_tokens: Annotated[str, AfterValidator(_readable_tokens)] | None = Field(
         None,
-        description="Who may use `globetag serve`: NAME:SHA-256[:COLLECTIONS] each (docs/http.md); unset: machine",
+        description="Who may use `globetag serve`: NAME:SHA-256[:COLLECTIONS] each (docs/http.md);"
+        " unset: this machine",
         repr=False,
     )
     http_max_queued: PositiveInt = Field(
