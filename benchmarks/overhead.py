@@ -34,6 +34,7 @@ from worker.queue.enqueue import enqueue
 from worker.queue.runner import Runner
 from worker.reason.answer import Answer, parse
 from worker.settings import Settings
+from worker.telemetry import Telemetry
 
 _DEADLINE_S = 120.0
 
@@ -46,6 +47,9 @@ def main() -> None:
     parser.add_argument(
         "--amqp", default="amqp://guest:guest@localhost:5672//", help="an idle RabbitMQ, not one in use"
     )
+    parser.add_argument(
+        "--metrics", action="store_true", help="ours measures itself, as with GLOBETAG_METRICS_PORT"
+    )
     parser.add_argument("--drain", choices=("bare", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -53,7 +57,7 @@ def main() -> None:
     given.rounds = given.rounds or (1 if given.quick else 5)
     if given.drain:
         settings = Settings(home=given.home, broker_url=given.amqp or None, threads=given.threads)
-        print(json.dumps({"seconds": _drain(given.drain, settings, given.tasks)}))
+        print(json.dumps({"seconds": _drain(given.drain, settings, given.tasks, metrics=given.metrics)}))
         return
     figures: dict[str, float | None] = {}
     for name, url in (("rabbitmq", given.amqp), ("embedded", "")):
@@ -89,15 +93,18 @@ def _in_process(kind: str, home: Path, amqp: str, given: argparse.Namespace) -> 
     """Seconds that one drain took, measured in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.overhead", "--drain", kind, "--home", str(home), "--amqp", amqp]
     command += ["--tasks", str(given.tasks), "--threads", str(given.threads)]
+    command += ["--metrics"] if given.metrics else []
     done = subprocess.run(command, capture_output=True, text=True, timeout=2 * _DEADLINE_S, check=False)
     if done.returncode != 0:
         raise SetupError(done.stderr.strip().rpartition("\n")[2] or "the measuring process failed")
     return float(json.loads(done.stdout.strip().rpartition("\n")[2])["seconds"])
 
 
-def _drain(kind: str, settings: Settings, tasks: int) -> float:
+def _drain(kind: str, settings: Settings, tasks: int, *, metrics: bool) -> float:
     with open_database(settings) as database:
-        return (_drain_bare if kind == "bare" else _drain_ours)(settings, database, tasks)
+        if kind == "bare":
+            return _drain_bare(settings, database, tasks)
+        return _drain_ours(settings, database, tasks, Telemetry() if metrics else None)
 
 
 class _Countdown:
@@ -150,14 +157,14 @@ def _drain_bare(settings: Settings, database: Database, tasks: int) -> float:
     return took_s
 
 
-def _drain_ours(settings: Settings, database: Database, tasks: int) -> float:
+def _drain_ours(settings: Settings, database: Database, tasks: int, telemetry: Telemetry | None) -> float:
     photographs = settings.home / f"photographs-{os.getpid()}"
     write_photographs(photographs, tasks, seed=os.getpid())
     answer = parse(ANSWER)
     assert isinstance(answer, Answer)
     resolve(answer, Gazetteer.load())  # loads the names outside the clock
     models = Models(NullGate(), NullEngine(), gate_threshold=0.5)
-    with assemble(settings, database, models, dispatch=False) as worker:
+    with assemble(settings, database, models, dispatch=False, telemetry=telemetry) as worker:
         batch = enqueue(database.engine, iter_submissions([str(photographs)]))
         with worker.app.connection_for_write() as connection:
             Dispatcher(database.engine, worker.app, depth=2 * tasks).step(connection)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
@@ -33,6 +34,14 @@ def upgrade(engine: Engine) -> None:
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["engine"] = engine
         command.upgrade(config, "head")
+
+
+def is_behind(revision: str | None) -> bool:
+    """Is a database of this revision older than this code? One that this code has not heard of is newer."""
+    with as_file(files("schema") / "migrations") as folder:
+        script = ScriptDirectory(str(folder))
+        known = {each.revision for each in script.walk_revisions()}
+        return revision is None or (revision in known and revision != script.get_current_head())
 
 
 def views_sql() -> str:

@@ -588,4 +588,14 @@ submission = Table(
     Index("ix_submission_submitted_by", "submitted_by", "id"),
     Index("ix_submission_settled", "settled_at", postgresql_where=text("state = 'accepted'")),
     comment="Photographs that programs ask for with SQL. `globetag ingress` makes jobs of them, or says why not.",
+idempotency_key = Table(
+    "idempotency_key",
+    metadata,
+    Column("caller", Text, primary_key=True, comment="The name of the token that was shown"),
+    Column("key", Text, primary_key=True, comment="As in the header Idempotency-Key"),
+    Column("fingerprint", Text, nullable=False, comment="SHA-256 of what was asked"),
+    Column("answer", JSONB, nullable=False, comment="What was answered: ids and states of jobs"),
+    _created_at(),
+    Index("ix_idempotency_key_created_at", "created_at"),
+    comment="Answers of the HTTP interface, for requests that are sent again. Kept for a day.",
 )

@@ -35,6 +35,7 @@ from worker.reason.prompt import PROMPT_HASH
 from worker.registry import Registered, Standing
 from worker.serving import Line, Load, Serving, Watcher, check_weights, name_of
 from worker.settings import Settings
+from worker.telemetry import Telemetry
 from worker.versions import Versions, record_versions
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,15 @@ class Worker:
         """Why the worker cannot go on, if it cannot: the consumer ended, or there is no model left."""
         return self.runner.failure or self.serving.failure
 
+    @property
+    def unready(self) -> str | None:
+        """Why no photographs are worked on at the moment; None: they are, as they come."""
+        if self.failure is not None:
+            return "the worker cannot go on"
+        if self.serving.is_changing:
+            return "another model is being loaded"
+        return None if self.runner.is_consuming else "no messages are taken from the broker"
+
 
 @contextmanager
 def load_models(settings: Settings, database: Database) -> Iterator[Models]:
@@ -121,8 +131,18 @@ def load_models(settings: Settings, database: Database) -> Iterator[Models]:
 
 
 @contextmanager
-def assemble(settings: Settings, database: Database, models: Models, *, dispatch: bool) -> Iterator[Worker]:
-    """A worker around loaded models. `dispatch`: it also publishes due jobs. Not started yet."""
+def assemble(
+    settings: Settings,
+    database: Database,
+    models: Models,
+    *,
+    dispatch: bool,
+    telemetry: Telemetry | None = None,
+) -> Iterator[Worker]:
+    """A worker around loaded models. `dispatch`: it also publishes due jobs. Not started yet.
+
+    `telemetry` measures its work; None: nothing does.
+    """
     gazetteer = Gazetteer.load()
     sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature)
     policy = Policy(
@@ -178,7 +198,10 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
                 recall=recall,
                 radius_model_of=versions.calibrations.of,
             )
-            return Line(engine, versions, registered, pipeline.settle, ledger.save)
+            if telemetry is None:
+                return Line(engine, versions, registered, pipeline.settle, ledger.save)
+            settle = telemetry.settling(telemetry.watched(pipeline).settle)
+            return Line(engine, versions, registered, settle, telemetry.saving(ledger.save))
 
         versions = record(models.engine)
         recall = None

@@ -90,6 +90,7 @@ class Pipeline:
     policy: Policy
     recall: Recall | None = None
     radius_model_of: Callable[[str], RadiusModel | None] = _nominal
+    decode: Callable[[bytes, Limits], Picture] = decode
 
     def settle(self, job: Job) -> Settled:
         """Always returns how the job ends; never raises because of the photograph."""
@@ -124,7 +125,7 @@ class Pipeline:
         if job.losses:
             probe(data)  # a worker died with this photograph: see in a child process whether it is the cause
         metadata = read_metadata(data)
-        picture = decode(data, self.policy.limits)
+        picture = self.decode(data, self.policy.limits)
         label = self._label(metadata)
         score = self.gate.score(picture.image)
         image = _image_record(sha256, len(data), picture, metadata, score)

@@ -15,6 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from worker.errors import SetupError
+from worker.http.tokens import read_tokens
 from worker.place.doubt import MIN_AGREEMENT
 
 PREFIX = "GLOBETAG_"
@@ -31,6 +32,11 @@ def _judged(radius_km: int) -> int:
     if radius_km not in JUDGED_KM:
         raise ValueError(f"models are judged at {', '.join(map(str, JUDGED_KM))} km")
     return radius_km
+
+
+def _readable_tokens(text: str) -> str:
+    read_tokens(text)
+    return text
 
 
 class Settings(BaseModel):
@@ -114,6 +120,22 @@ class Settings(BaseModel):
         (), description="If set (separated by ':'), only files below these folders are read"
     )
 
+    http_tokens: Annotated[str, AfterValidator(_readable_tokens)] | None = Field(
+        None,
+        description="Who may use `globetag serve`: NAME:SHA-256[:COLLECTIONS] each (docs/http.md);"
+        " unset: this machine",
+        repr=False,
+    )
+    http_max_queued: PositiveInt = Field(
+        100_000, description="While so many jobs are queued, `globetag serve` takes no more (429)"
+    )
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = Field(
+        None, description="Where a worker or dispatcher tells Prometheus and probes how it is; unset: nowhere"
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="The address that GLOBETAG_METRICS_PORT is opened on; 0.0.0.0 or ::: all"
+    )
+
     train_recipe: str = Field(
         "archive_lora", description="How `globetag train` trains: a recipe's name or a YAML file"
     )
@@ -168,7 +190,9 @@ def load(environment: Mapping[str, str] = os.environ) -> tuple[Settings, dict[st
     except ValidationError as error:
         for fault in error.errors():
             field = str(fault["loc"][0])
-            faults.append(f"{PREFIX}{field.upper()}={fault['input']!r} ({origin[field]}): {fault['msg']}")
+            secret = not Settings.model_fields[field].repr
+            given_value = "" if secret else f"={fault['input']!r}"
+            faults.append(f"{PREFIX}{field.upper()}{given_value} ({origin[field]}): {fault['msg']}")
     else:
         faults += _url_faults(settings)
     if faults:

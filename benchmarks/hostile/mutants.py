@@ -31,11 +31,43 @@ _JUNK: list[Any] = [
     {"a": {"b": [1, None]}},
     "'; DROP TABLE job; --",
 ]
-_CELERY_HEADERS = (
-    "task id lang root_id parent_id group group_index eta expires retries timelimit argsrepr kwargsrepr origin shadow "
-    "ignore_result replaced_task_nesting stamps meth stamped_headers compression chord callbacks errbacks chain "
-    "reply_to correlation_id properties delivery_info utc is_eager delivery hostname x-death globetag-unreadable"
-).split()
+_CELERY_HEADERS = [
+    "task",
+    "id",
+    "lang",
+    "root_id",
+    "parent_id",
+    "group",
+    "group_index",
+    "eta",
+    "expires",
+    "retries",
+    "timelimit",
+    "argsrepr",
+    "kwargsrepr",
+    "origin",
+    "shadow",
+    "ignore_result",
+    "replaced_task_nesting",
+    "stamps",
+    "meth",
+    "stamped_headers",
+    "compression",
+    "chord",
+    "callbacks",
+    "errbacks",
+    "chain",
+    "reply_to",
+    "correlation_id",
+    "properties",
+    "delivery_info",
+    "utc",
+    "is_eager",
+    "delivery",
+    "hostname",
+    "x-death",
+    "globetag-unreadable",
+]
 _FIELDS = ["uri", "collection", "job_id", "hints", "verify", "priority", "self", "args", "task", "__class__"]
 _OTHER_TASK = {"task": LOCATE_TASK, "args": [], "kwargs": {"uri": "file:///sent/by/the/worker"}, "options": {}}
 

@@ -11,13 +11,16 @@ from schema.queries import (
     curation,
     dead,
     gallery,
+    http,
     ingress,
     jobs,
     judging,
     labels,
     models,
     reading,
+    stories,
     training,
+    watching,
 )
 
 __all__ = [
@@ -27,11 +30,14 @@ __all__ = [
     "curation",
     "dead",
     "gallery",
+    "http",
     "ingress",
     "jobs",
     "judging",
     "labels",
     "models",
     "reading",
+    "stories",
     "training",
+    "watching",
 ]

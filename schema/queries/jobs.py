@@ -6,15 +6,17 @@ from sqlalchemy import text
 
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
-# A running job keeps what it was started with, so that a change shows the next time. Returns the ids of each kind;
-# those that are another photograph's jobs already are not touched and not returned.
+# A running job keeps what it was started with, so that a change shows the next time. A sender that gives no tag
+# does not know the source's state, and says nothing of a change. Returns the ids of each kind; those that are another
+# photograph's jobs already are not touched and not returned.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             id uuid, uri text, source_tag text, hints jsonb, verify boolean, priority smallint)
     ), before AS (
         SELECT j.id, j.state,
-               j.source_tag IS DISTINCT FROM g.source_tag OR j.hints <> g.hints OR j.verify <> g.verify
+               (g.source_tag IS NOT NULL AND j.source_tag IS DISTINCT FROM g.source_tag)
+               OR j.hints <> g.hints OR j.verify <> g.verify
                OR (CAST(:pipeline_version AS text) IS NOT NULL
                    AND j.pipeline_version IS DISTINCT FROM :pipeline_version
                    AND j.state IN ('done', 'failed')) AS changed
@@ -25,7 +27,8 @@ ENQUEUE = text("""
         FROM given ORDER BY id
         ON CONFLICT (id) DO UPDATE SET
             batch_id = coalesce(excluded.batch_id, job.batch_id),
-            source_tag = CASE WHEN job.state = 'running' THEN job.source_tag ELSE excluded.source_tag END,
+            source_tag = CASE WHEN job.state = 'running' THEN job.source_tag
+                              ELSE coalesce(excluded.source_tag, job.source_tag) END,
             hints = CASE WHEN job.state = 'running' THEN job.hints ELSE excluded.hints END,
             verify = CASE WHEN job.state = 'running' THEN job.verify ELSE excluded.verify END,
             priority = excluded.priority
@@ -194,7 +197,7 @@ FIND_ANSWERS = text("""
 
 # Rows: one settled job each, with its image, label, prediction and trace where there are such; :ids are their jobs
 # (known apart, so that the planner finds them by index). Everything is written in one statement and so in one
-# transaction; running it twice leaves the same rows.
+# transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it.
 SAVE = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -279,7 +282,7 @@ SAVE = text("""
         due_at = CASE WHEN g.state = 'queued' THEN now() + make_interval(secs => g.retry_in_s) ELSE due_at END,
         published_at = CASE WHEN g.state = 'queued' THEN NULL ELSE published_at END,
         finished_at = CASE WHEN g.state = 'queued' THEN NULL ELSE now() END,
-        lease_until = NULL, worker = NULL
+        lease_until = NULL
     FROM given g JOIN matched m USING (n)
     WHERE job.id = g.job_id AND job.id = ANY(CAST(:ids AS uuid[]))
 """)

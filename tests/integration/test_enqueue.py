@@ -89,6 +89,14 @@ def test_what_has_changed_is_queued_again_as_if_never_tried(database, changed):
     assert {name: getattr(row, name) for name in changed} == changed
 
 
+def test_a_sender_that_does_not_know_the_source_says_nothing_of_a_change(database):
+    enqueue(database.engine, SUBMISSIONS)
+    _done(database, 0)
+    again = enqueue(database.engine, [Submission(SUBMISSIONS[0].uri)])
+    assert _counts(again) == {"unchanged": 1}
+    assert _row(database, 0).source_tag == "1", "what is known of it stays known"
+
+
 def test_a_failure_whose_file_has_changed_is_queued_again(database):
     enqueue(database.engine, SUBMISSIONS)
     _settle(database, 0, state="failed", reason="unreadable", detail="damaged")

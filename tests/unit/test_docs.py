@@ -224,7 +224,7 @@ def test_compose_keeps_database_and_broker_inside():
 def test_compose_runs_commands_that_exist():
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
     ours = {name: service for name, service in services.items() if "command" in service}
-    assert set(ours) == {"migrate", "dispatch", "ingress", "worker"}
+    assert set(ours) == {"migrate", "dispatch", "ingress", "worker", "serve"}
     for service in ours.values():
         command, *arguments = service["command"]
         assert command in COMMANDS

@@ -7,9 +7,11 @@ import click
 
 from worker.assemble import broker_ready
 from worker.database import open_database
+from worker.metrics_port import Readiness, new_registry, open_port
 from worker.queue.app import make_app
 from worker.queue.dispatch import Dispatcher
 from worker.queue.drain import draining
+from worker.queue_figures import in_words, problems, queue_figures
 from worker.settings import load
 
 
@@ -20,7 +22,9 @@ def command() -> None:
     `globetag worker` does this too, unless told `--no-dispatch`. Several dispatchers may run.
     """
     settings, _ = load()
-    with open_database(settings) as database:
+    registry = new_registry()
+    readiness = Readiness("database and broker are being looked for")
+    with open_port(settings, registry, readiness) as is_watched, open_database(settings) as database:
         app = make_app(settings, database.url)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth)
@@ -29,8 +33,13 @@ def command() -> None:
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stopping.set())
         thread.start()
-        click.echo("dispatching; Ctrl-C stops")
-        with draining(app, settings, database.engine):
+        with (
+            draining(app, settings, database.engine),
+            queue_figures(settings, database, app, registry if is_watched else None) as broker,
+        ):
+            readiness.follow(lambda: in_words(problems(database.engine, broker)))
+            click.echo("dispatching; Ctrl-C stops")
             stopping.wait()
+            readiness.refuse("stopping")
         dispatcher.stop()
         thread.join()

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.engine import make_url
 
+from worker.http.tokens import read_tokens
 from worker.settings import describe, load
 
 
@@ -20,5 +21,7 @@ def command() -> None:
         value = getattr(settings, field)
         if field.endswith("_url") and value:
             value = make_url(value).render_as_string(hide_password=True)
+        if field == "http_tokens" and value:
+            value = ", ".join(token.name for token in read_tokens(value))
         table.add_row(name, "unset" if value in (None, ()) else str(value), origin[field], meaning)
     Console().print(table)

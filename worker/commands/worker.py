@@ -9,8 +9,11 @@ import click
 
 from worker.assemble import assemble, load_models
 from worker.database import open_database
+from worker.metrics_port import Readiness, open_port
 from worker.queue.drain import draining
+from worker.queue_figures import queue_figures
 from worker.settings import load
+from worker.telemetry import Telemetry
 
 
 @click.command()
@@ -35,14 +38,21 @@ def command(dispatch: bool, drain_s: float | None) -> None:
             at_once.set()
         stopping.set()
 
+    telemetry = Telemetry()
+    readiness = Readiness("the models are being loaded")
     with (
+        open_port(settings, telemetry.registry, readiness) as is_watched,
         open_database(settings) as database,
         load_models(settings, database) as models,
-        assemble(settings, database, models, dispatch=dispatch) as worker,
+        assemble(
+            settings, database, models, dispatch=dispatch, telemetry=telemetry if is_watched else None
+        ) as worker,
+        queue_figures(settings, database, worker.app, telemetry.registry if is_watched and dispatch else None),
     ):
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, on_signal)
         worker.runner.start()
+        readiness.follow(lambda: worker.unready)
         untrained = " (UNTRAINED test models: the places mean nothing)" if worker.is_untrained else ""
         click.echo(f"worker {worker.service.worker} is ready: {worker.model.name}{untrained}")
         with draining(worker.app, settings, database.engine) if dispatch else nullcontext():
@@ -50,6 +60,7 @@ def command(dispatch: bool, drain_s: float | None) -> None:
                 if worker.failure is not None:
                     break
         failure = worker.failure
+        readiness.refuse("draining: what is in work is being finished" if failure is None else "stopping")
         worker.serving.stop()
         click.echo("draining: finishing what is in work" if failure is None else f"stopping: {failure}", err=True)
         worker.runner.stop(drain_s=drain_s, at_once=at_once)

@@ -24,6 +24,7 @@ class Consumer:
         self._queue = queue
         self._controller: Any = None
         self._ready = threading.Event()
+        self._is_taking = True
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
 
     def start(self) -> None:
@@ -31,8 +32,18 @@ class Consumer:
         self._thread.start()
         self._ready.wait()
 
+    @property
+    def is_consuming(self) -> bool:
+        """Is there a connection to the broker over which messages come?"""
+        consumer = self._controller.consumer if self._controller is not None else None
+        if consumer is None or not self._is_taking or self.failure is not None:
+            return False
+        connection = consumer.connection  # None while Celery connects again
+        return connection is not None and bool(connection.connected) and consumer.task_consumer is not None
+
     def stop_taking(self) -> None:
         """Takes no more messages; those in work go on, and can still be acknowledged."""
+        self._is_taking = False
         consumer = self._controller.consumer if self._controller is not None else None
         if consumer is not None and self.failure is None:
             consumer.call_soon(consumer.cancel_task_queue, self._queue)

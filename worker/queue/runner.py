@@ -41,6 +41,11 @@ class Runner:
         """What ended the consumer, if it ended by itself."""
         return self._consumer.failure
 
+    @property
+    def is_consuming(self) -> bool:
+        """Are messages being taken? Not before the start, while the broker is away, and from `stop` on."""
+        return self._consumer.is_consuming
+
     def stop(self, *, drain_s: float | None = None, at_once: threading.Event | None = None) -> bool:
         """Drains for up to `drain_s` (None: as long as it takes) or until `at_once` is set, and stops.
 
