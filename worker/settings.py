@@ -107,6 +107,11 @@ class Settings(BaseModel):
         (), description="If set (separated by ':'), only files below these folders are read"
     )
 
+    events: Literal["on", "off"] | None = Field(
+        None, description="Publish events of all that is settled? on, off; unset: as it was last set"
+    )
+    events_keep_days: PositiveFloat = Field(7.0, description="How long events that were sent can still be read")
+
     train_recipe: str = Field(
         "archive_lora", description="How `globetag train` trains: a recipe's name or a YAML file"
     )

@@ -9,6 +9,7 @@ from schema.queries import (
     calibration,
     collections,
     curation,
+    events,
     gallery,
     jobs,
     judging,
@@ -16,6 +17,7 @@ from schema.queries import (
     models,
     reading,
     training,
+    webhooks,
 )
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "calibration",
     "collections",
     "curation",
+    "events",
     "gallery",
     "jobs",
     "judging",
@@ -30,4 +33,5 @@ __all__ = [
     "models",
     "reading",
     "training",
+    "webhooks",
 ]

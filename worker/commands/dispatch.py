@@ -7,6 +7,7 @@ import click
 
 from worker.assemble import broker_ready
 from worker.database import open_database
+from worker.events.beside import switch_events, ways_out
 from worker.queue.app import make_app
 from worker.queue.dispatch import Dispatcher
 from worker.settings import load
@@ -14,7 +15,7 @@ from worker.settings import load
 
 @click.command()
 def command() -> None:
-    """Publish queued photographs to the broker until stopped.
+    """Publish queued photographs to the broker, and events to those who want them, until stopped.
 
     `globetag worker` does this too, unless told `--no-dispatch`. Several dispatchers may run.
     """
@@ -23,12 +24,16 @@ def command() -> None:
         app = make_app(settings, database.url)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth)
+        switch_events(settings, database.engine)
+        events = ways_out(settings, database.engine, app)
         thread = threading.Thread(target=dispatcher.run, name="dispatcher")
         stopping = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stopping.set())
         thread.start()
+        events.start()
         click.echo("dispatching; Ctrl-C stops")
         stopping.wait()
         dispatcher.stop()
         thread.join()
+        events.stop()
