@@ -42,20 +42,24 @@ REVIVE_DELIVERIES = text("""
     SELECT count(*), pg_notify('globetag_event', '') FROM revived
 """)
 
-# Takes up to :most due deliveries of each webhook that has no more than that under way (:busy), one of a webhook
-# that fails. The attempt is counted, and whoever dies with it leaves it due again after :lease_s.
+# Takes due deliveries of each webhook until it has :most under way, one where it fails; :busy names a webhook as
+# often as it has some. The attempt is counted, and whoever dies with it leaves it due again after :lease_s.
 TAKE_DUE = text("""
     WITH due AS (
         SELECT w.id AS webhook_id, d.outbox_id
-        FROM webhook w
+        FROM (
+            SELECT id, failures, (
+                SELECT count(*) FROM unnest(CAST(:busy AS bigint[])) AS busy(webhook_id) WHERE busy.webhook_id = id
+            ) AS under_way
+            FROM webhook WHERE enabled AND (not_before IS NULL OR not_before <= now())
+        ) w
         CROSS JOIN LATERAL (
             SELECT outbox_id FROM webhook_delivery
             WHERE webhook_id = w.id AND state = 'pending' AND due_at <= now()
-            ORDER BY due_at, outbox_id LIMIT CASE WHEN w.failures > 0 THEN 1 ELSE :most END
+            ORDER BY due_at, outbox_id
+            LIMIT greatest(0, CASE WHEN w.failures > 0 THEN 1 ELSE :most END - w.under_way)
             FOR UPDATE SKIP LOCKED
         ) d
-        WHERE w.enabled AND (w.not_before IS NULL OR w.not_before <= now())
-          AND w.id <> ALL(CAST(:busy AS bigint[]))
     )
     UPDATE webhook_delivery AS d SET attempts = attempts + 1, due_at = now() + make_interval(secs => :lease_s)
     FROM due JOIN webhook w ON w.id = due.webhook_id

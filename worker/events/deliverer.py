@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from sqlalchemy import Engine, Row
+from sqlalchemy import Connection, Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
@@ -28,8 +28,8 @@ from worker.queue.patience import first_line
 
 log = logging.getLogger(__name__)
 
-_THREADS = 16
-_EACH = 4
+_THREADS = 32
+_EACH = 8
 _IDLE_S = 1.0
 _BUSY_S = 0.2
 _LAST_ROUND_S = 10.0
@@ -67,9 +67,9 @@ class Deliverer:
             try:
                 with listening(self._database, EVENT_CHANNEL) as notifications:
                     while not self._stopping.is_set():
-                        taken = self.step()
+                        moved = self.step()
                         wait_s = 1.0
-                        if taken == 0 and not self._under_way:
+                        if moved == 0 and not self._under_way:
                             next(notifications.notifies(timeout=_IDLE_S, stop_after=1), None)
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("delivering to webhooks pauses for %.0f s: %s", wait_s, first_line(error))
@@ -82,16 +82,17 @@ class Deliverer:
         self._stopping.set()
 
     def step(self) -> int:
-        """Takes what is due, posts it, and stores what has come back meanwhile. Returns how many it took."""
+        """Takes what is due, posts it, and stores what has come back meanwhile. Returns how many of either."""
         taken = self._take()
         for delivery in taken:
             self._under_way[self._pool.submit(self._post, delivery)] = delivery
-        if self._under_way:
-            done, _ = wait(self._under_way, timeout=_BUSY_S, return_when=FIRST_COMPLETED)
-            for future in done:
-                self._settle(self._under_way[future], future.result())
-                del self._under_way[future]
-        return len(taken)
+        if not self._under_way:
+            return 0
+        done, _ = wait(self._under_way, timeout=_BUSY_S, return_when=FIRST_COMPLETED)
+        self._settle([(self._under_way[future], future.result()) for future in done])
+        for future in done:
+            del self._under_way[future]
+        return len(taken) + len(done)
 
     def _take(self) -> list[_Delivery]:
         """Deliveries that are due, leased. Those whose event was erased are dropped."""
@@ -123,39 +124,54 @@ class Deliverer:
         ]
 
     def _busy(self) -> list[int]:
-        """Webhooks that have requests under way: they get no more until those have come back."""
-        return sorted({delivery.webhook_id for delivery in self._under_way.values()})
+        """The webhooks that have requests under way, each as often as it has."""
+        return [delivery.webhook_id for delivery in self._under_way.values()]
 
     def _post(self, delivery: _Delivery) -> Answer:
-        return post_event(self._poster, delivery.url, delivery.secrets, delivery.event)
+        try:
+            return post_event(self._poster, delivery.url, delivery.secrets, delivery.event)
+        except Exception:  # the other webhooks go on; this one is tried again
+            log.exception("a defect met while posting to webhook %d", delivery.webhook_id)
+            return Answer(problem="A defect in Globetag stopped the request; the log has the details.")
 
-    def _settle(self, delivery: _Delivery, answer: Answer) -> None:
-        keys = {"webhook_id": delivery.webhook_id, "outbox_id": delivery.outbox_id, "status": answer.status}
+    def _settle(self, answered: list[tuple[_Delivery, Answer]]) -> None:
+        """Stores what came of these deliveries, in one transaction."""
+        told: list[str] = []
         with self._database.begin() as connection:
-            if answer.problem is None:
-                connection.execute(queries.webhooks.DELIVERED, keys)
-                return
-            again_s = retry_s(delivery.attempts, self._chance, asked_s=answer.retry_after_s)
-            failed = {"retry_s": again_s, "pause_s": pause_s(again_s), "problem": answer.problem}
-            connection.execute(queries.webhooks.NOT_DELIVERED, keys | failed)
-            why = {
-                "webhook_id": delivery.webhook_id,
-                "gone": answer.status == _GONE,
-                "patience_s": PATIENCE_S,
-                "problem": answer.problem,
-            }
-            disabled = connection.execute(queries.webhooks.DISABLE_FAILING, why).one_or_none()
+            for delivery, answer in sorted(answered, key=lambda pair: (pair[0].webhook_id, pair[0].outbox_id)):
+                keys = {
+                    "webhook_id": delivery.webhook_id,
+                    "outbox_id": delivery.outbox_id,
+                    "status": answer.status,
+                }
+                if answer.problem is None:
+                    connection.execute(queries.webhooks.DELIVERED, keys)
+                else:
+                    told += self._failed(connection, delivery, answer, keys)
+        for line in told:
+            log.error("%s", line)
+
+    def _failed(
+        self, connection: Connection, delivery: _Delivery, answer: Answer, keys: dict[str, Any]
+    ) -> list[str]:
+        """Sees to another attempt, gives the event up, or disables the webhook. Returns what is to be logged."""
+        again_s = retry_s(delivery.attempts, self._chance, asked_s=answer.retry_after_s)
+        failed = {"retry_s": again_s, "pause_s": pause_s(again_s), "problem": answer.problem}
+        connection.execute(queries.webhooks.NOT_DELIVERED, keys | failed)
+        why = {
+            "webhook_id": delivery.webhook_id,
+            "gone": answer.status == _GONE,
+            "patience_s": PATIENCE_S,
+            "problem": answer.problem,
+        }
+        name = f"webhook {delivery.webhook_id} ({receiver(delivery.url)})"
+        disabled = connection.execute(queries.webhooks.DISABLE_FAILING, why).one_or_none()
         if disabled is not None:
-            where = receiver(delivery.url)
-            log.error("webhook %d (%s) is disabled: %s", disabled.id, where, disabled.disabled_reason)
-        elif again_s is None:
-            log.error(
-                "webhook %d: event %s is given up after %d attempts: %s",
-                delivery.webhook_id,
-                delivery.event["id"],
-                delivery.attempts,
-                answer.problem,
-            )
+            return [f"{name} is disabled: {disabled.disabled_reason}"]
+        if again_s is None:
+            event_id = delivery.event["id"]
+            return [f"{name}: event {event_id} is given up after {delivery.attempts} attempts: {answer.problem}"]
+        return []
 
     def _last_round(self) -> None:
         """What was settled last goes out before the process ends; what does not is due again after its lease."""

@@ -3,7 +3,7 @@
 import random
 
 MAX_ATTEMPTS = 10
-"""Five seconds after the first, then four times as long each time, up to 12 hours: about 43 hours in all."""
+"""Five seconds after the first, then four times as long each time, up to 12 hours: about 32 hours in all."""
 
 PATIENCE_S = 3 * 86400.0
 """A webhook that took nothing for so long is disabled, until somebody enables it again."""
