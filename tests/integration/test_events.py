@@ -4,6 +4,7 @@ Long because all of it listens on the same exchange.
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -321,6 +322,19 @@ def test_no_event_appears_below_one_that_was_seen(events_on, relay):
     assert {row.data["reason"] for row in later} == {"timeout"}
     assert len(seen) == 3
     assert len(later) == 2
+
+
+def test_the_query_of_the_documentation_reads_on(events_on, relay):
+    line = events_on
+    [query] = re.findall(r"```sql\n(.*?)```", (ROOT / "docs/events.md").read_text(encoding="utf-8"), re.DOTALL)
+    ids = _settle(line, 3)
+    relay.place()
+    with line.database.engine.connect() as connection:
+        connection.execute(text("SET ROLE globetag_reader"))
+        rows = connection.execute(text(query)).all()
+        assert [row.subject for row in rows] == [row.subject for row in _view(line)]
+        assert {row.subject for row in rows} == set(ids)
+        assert connection.execute(text(query.replace("> 0", f"> {rows[1].position}"))).all() == rows[2:]
 
 
 def test_a_reader_hears_of_new_events(events_on, relay):

@@ -9,6 +9,7 @@ from celery.exceptions import Reject
 
 from schema.messages import LOCATE_QUEUE, LOCATE_TASK
 from worker.errors import MessageError
+from worker.events.publisher import events_exchange
 from worker.queue.broker import celery_options, dead_queue, uses_pgmq
 from worker.settings import Settings
 
@@ -69,8 +70,9 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
 
 
 def declare_queues(app: Celery, settings: Settings) -> None:
-    """Makes the queues and their dead-letter queues, where they do not exist yet."""
+    """Makes the queues, their dead-letter queues and the exchange for events, where they do not exist yet."""
     with app.connection_for_write() as connection:
+        events_exchange(connection.default_channel).declare()
         for queue in app.conf.task_queues:
             dead_queue(queue.name, settings).bind(connection.default_channel).declare()
             queue.bind(connection.default_channel).declare()
