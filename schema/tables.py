@@ -436,6 +436,79 @@ job = Table(
     comment="One request to place one photograph. Postgres is the truth, the broker is a wake-up.",
 )
 
+outbox = Table(
+    "outbox",
+    metadata,
+    _key(),
+    Column("event_id", UUID(as_uuid=False), nullable=False, server_default=func.gen_random_uuid()),
+    Column("type", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="The job's id; of a promotion the base that it counts for"),
+    Column("collection_id", BigInteger, comment="No foreign keys here: the row is made while a job is settled"),
+    Column("image_id", BigInteger),
+    Column("prediction_id", BigInteger, comment="Places are read when an event is sent; none is kept here"),
+    Column("data", JSONB, nullable=False, comment="What changes when the job is tried again"),
+    _created_at(),
+    Column("position", BigInteger, unique=True, comment="In the order in which they became visible; for cursors"),
+    Column("sent_at", DateTime(timezone=True), comment="When the exchange had it, or needed it no longer"),
+    Index("ix_outbox_unplaced", "id", postgresql_where=text("position IS NULL")),
+    Index("ix_outbox_unsent", "position", postgresql_where=text("position IS NOT NULL AND sent_at IS NULL")),
+    comment="Events that were committed, for those who want them. Written by triggers, pruned after a while.",
+)
+
+outbox_state = Table(
+    "outbox_state",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("publish", Boolean, nullable=False, comment="Are events made for everybody (GLOBETAG_EVENTS)?"),
+    Column("last_position", BigInteger, nullable=False, server_default=text("0")),
+    CheckConstraint("id = 1", name="single"),
+    comment="One row: whether events are wanted, and the last position that one was given.",
+)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    _key(),
+    Column("url", Text, nullable=False),
+    Column("secret", Text, nullable=False, comment="Signs what is sent, so it stands here in clear; no reader's"),
+    Column("previous_secret", Text, comment="Signs too until previous_until, while the receiver changes over"),
+    Column("previous_until", DateTime(timezone=True)),
+    Column("types", JSONB, comment="The event types that it gets; NULL = all"),
+    Column("collection_id", ForeignKey("collection.id", ondelete="CASCADE"), comment="NULL = all collections"),
+    Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    Column("disabled_reason", Text),
+    Column("failures", Integer, nullable=False, server_default=text("0"), comment="Since the last success"),
+    Column("failing_since", DateTime(timezone=True)),
+    Column("not_before", DateTime(timezone=True), comment="While it fails it is tried with one event at a time"),
+    _created_at(),
+    CheckConstraint("enabled OR disabled_reason IS NOT NULL", name="disabled_has_reason"),
+    comment="Addresses that events are posted to, signed (Standard Webhooks).",
+)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("webhook_id", ForeignKey("webhook.id", ondelete="CASCADE"), primary_key=True),
+    Column("outbox_id", ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("attempts", Integer, nullable=False, server_default=text("0"), comment="Counted before the request"),
+    Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("status", Integer, comment="Of the last answer; NULL = there was none"),
+    Column("problem", Text, comment="Why the last attempt failed"),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('pending', 'delivered', 'dead')", name="state"),
+    CheckConstraint("state <> 'dead' OR problem IS NOT NULL", name="dead_has_problem"),
+    Index(
+        "ix_webhook_delivery_due",
+        "webhook_id",
+        "due_at",
+        "outbox_id",
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index("ix_webhook_delivery_outbox_id", "outbox_id"),
+    comment="Events on their way to webhooks, and what became of them.",
+)
+
 gallery = Table(
     "gallery",
     metadata,
@@ -588,6 +661,8 @@ submission = Table(
     Index("ix_submission_submitted_by", "submitted_by", "id"),
     Index("ix_submission_settled", "settled_at", postgresql_where=text("state = 'accepted'")),
     comment="Photographs that programs ask for with SQL. `globetag ingress` makes jobs of them, or says why not.",
+)
+
 idempotency_key = Table(
     "idempotency_key",
     metadata,

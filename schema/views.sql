@@ -218,6 +218,74 @@ WHERE s.submitted_by = SESSION_USER;
 
 COMMENT ON VIEW my_submission IS
     'What the asking user has inserted into submission, what became of it, and how far its jobs are';
+-- Events read their places here and nowhere else. A known place (label) only where the job ended as known.
+CREATE OR REPLACE VIEW event_place AS
+SELECT o.id AS outbox_id, o.collection_id,
+       coalesce(l.source, 'prediction') AS source, coalesce(l.lat, p.lat) AS lat, coalesce(l.lon, p.lon) AS lon,
+       CASE WHEN l.id IS NULL THEN p.radius_km ELSE l.accuracy_m / 1000 END AS radius_km,
+       CASE WHEN l.id IS NULL THEN p.coverage END AS coverage,
+       CASE WHEN l.id IS NULL THEN p.granularity ELSE 'street' END AS granularity,
+       CASE WHEN l.id IS NULL THEN p.country_code ELSE l.country_code END AS country_code,
+       CASE WHEN l.id IS NULL THEN p.region ELSE l.region END AS region,
+       CASE WHEN l.id IS NULL THEN p.city ELSE l.city END AS city,
+       CASE WHEN l.id IS NULL THEN p.geoname_id ELSE l.geoname_id END AS geoname_id,
+       CASE WHEN l.id IS NULL THEN p.confidence END AS confidence
+FROM outbox o
+LEFT JOIN prediction p ON p.id = o.prediction_id AND p.status = 'located' AND o.data->>'outcome' = 'located'
+LEFT JOIN LATERAL (
+    SELECT * FROM label WHERE label.image_id = o.image_id AND o.data->>'outcome' = 'known'
+    ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
+) l ON true
+WHERE o.type = 'geotag.image.located.v1' AND num_nulls(p.id, l.id) < 2;
+
+COMMENT ON VIEW event_place IS 'The place that each event of a located photograph tells';
+
+CREATE OR REPLACE VIEW event AS
+SELECT o.position, o.event_id AS id, o.type, o.subject, o.created_at AS time, c.name AS collection,
+       jsonb_strip_nulls(jsonb_build_object(
+           'job_id', j.id, 'collection', c.name, 'uri', event_uri(j.uri), 'uri_shortened', event_uri(j.uri) <> j.uri,
+           'sha256', i.sha256, 'prediction_id', p.id, 'model', m.name, 'model_version', m.version,
+           'untrained', coalesce(m.untrained, false))
+           || CASE WHEN o.type = 'geotag.image.not_locatable.v1'
+                   THEN jsonb_build_object('reason', p.reason, 'detail', left(p.detail, 500)) ELSE '{}' END
+           || o.data
+           || CASE WHEN o.type = 'geotag.image.located.v1'
+                   THEN to_jsonb(e) - ARRAY['outbox_id', 'collection_id'] ELSE '{}' END) AS data,
+       o.id AS outbox_id
+FROM outbox o
+JOIN job j ON j.id = CASE WHEN o.type LIKE 'geotag.image.%' THEN CAST(o.subject AS uuid) END
+JOIN collection c ON c.id = j.collection_id
+LEFT JOIN image i ON i.id = o.image_id
+LEFT JOIN prediction p ON p.id = o.prediction_id
+LEFT JOIN model_version m ON m.id = p.model_version_id
+LEFT JOIN event_place e ON e.outbox_id = o.id
+WHERE o.position IS NOT NULL AND (o.type <> 'geotag.image.located.v1' OR e.outbox_id IS NOT NULL)
+UNION ALL
+SELECT o.position, o.event_id, o.type, o.subject, o.created_at, NULL, o.data, o.id
+FROM outbox o
+WHERE o.position IS NOT NULL AND o.type NOT LIKE 'geotag.image.%';
+
+COMMENT ON VIEW event IS
+    'Settled jobs and promotions as events, while they are kept. Read on from the last position that you have seen';
+COMMENT ON COLUMN event.position IS
+    'Events become visible in this order, so none appears later below one that was seen; gaps are erased ones';
+COMMENT ON COLUMN event.id IS 'The same each time that this event is sent; drop what you have seen';
+
+CREATE OR REPLACE VIEW webhook_standing AS
+SELECT w.id AS webhook_id, substring(event_uri(w.url) FROM '^[^:/]+://[^/]+') AS receiver, w.types, c.name AS collection, w.enabled, w.disabled_reason,
+       w.failing_since,
+       count(d.outbox_id) FILTER (WHERE d.state = 'pending') AS pending,
+       count(d.outbox_id) FILTER (WHERE d.state = 'delivered') AS delivered,
+       count(d.outbox_id) FILTER (WHERE d.state = 'dead') AS dead,
+       max(d.finished_at) FILTER (WHERE d.state = 'delivered') AS last_delivered_at,
+       (array_agg(d.problem ORDER BY d.due_at DESC) FILTER (WHERE d.problem IS NOT NULL))[1] AS last_problem
+FROM webhook w
+LEFT JOIN collection c ON c.id = w.collection_id
+LEFT JOIN webhook_delivery d ON d.webhook_id = w.id
+GROUP BY w.id, c.name;
+
+COMMENT ON VIEW webhook_standing IS 'Each webhook: what it wants, whether it works, how its deliveries stand';
+COMMENT ON COLUMN webhook_standing.dead IS 'Given up after all attempts; `globetag webhook enable` tries them again';
 
 DO $$
 BEGIN
@@ -235,7 +303,9 @@ BEGIN
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
             gallery, curation, curation_member, promotion, promotion_failure, dead_message, submission, my_submission,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
-            job_place, serving_model, calibration_standing, suggestion TO globetag_reader;
+            job_place, serving_model, calibration_standing, suggestion, event, event_place, webhook_standing,
+            outbox, outbox_state, webhook_delivery
+            TO globetag_reader;
     END IF;
 END $$;
 

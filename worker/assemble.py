@@ -12,6 +12,7 @@ from worker import registry
 from worker.calibrations import versions_in_force
 from worker.database import Database
 from worker.errors import SetupError
+from worker.events.beside import switch_events, ways_out
 from worker.gate import Gate
 from worker.identity import ModelIdentity
 from worker.intake.fetch import Fetcher
@@ -226,7 +227,9 @@ def assemble(
         app = make_app(settings, database.url, service.handle, engine=database.engine)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth) if dispatch else None
-        yield Worker(Runner(app, service, dispatcher), service, now, models.gate, app)
+        switch_events(settings, database.engine)
+        beside = ways_out(settings, database.engine, app) if dispatch else None
+        yield Worker(Runner(app, service, dispatcher, beside), service, now, models.gate, app)
 
 
 def _watcher(now: Serving, settings: Settings, database: Database, worker: str) -> Watcher:

@@ -35,6 +35,7 @@ _COMMANDS = {
     "label": "Set the known place of a photograph.",
     "db": "The database: its address, its schema, start and stop of the embedded one.",
     "models": "Show, choose, promote and roll back models.",
+    "webhook": "Have events posted to an address, signed.",
     "settings": "Show all settings and where each comes from.",
 }
 

@@ -135,6 +135,10 @@ class Settings(BaseModel):
     metrics_host: str = Field(
         "127.0.0.1", description="The address that GLOBETAG_METRICS_PORT is opened on; 0.0.0.0 or ::: all"
     )
+    events: Literal["on", "off"] | None = Field(
+        None, description="Publish events of all that is settled? on, off; unset: as it was last set"
+    )
+    events_keep_days: PositiveFloat = Field(7.0, description="How long events that were sent can still be read")
 
     train_recipe: str = Field(
         "archive_lora", description="How `globetag train` trains: a recipe's name or a YAML file"

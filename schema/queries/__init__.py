@@ -10,6 +10,7 @@ from schema.queries import (
     collections,
     curation,
     dead,
+    events,
     gallery,
     http,
     ingress,
@@ -21,6 +22,7 @@ from schema.queries import (
     stories,
     training,
     watching,
+    webhooks,
 )
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "collections",
     "curation",
     "dead",
+    "events",
     "gallery",
     "http",
     "ingress",
@@ -40,4 +43,5 @@ __all__ = [
     "stories",
     "training",
     "watching",
+    "webhooks",
 ]

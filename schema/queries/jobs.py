@@ -7,8 +7,8 @@ from sqlalchemy import text
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
 # A running job keeps what it was started with, so that a change shows the next time. A sender that gives no tag
-# does not know the source's state, and says nothing of a change. Returns the ids of each kind; those that are another
-# photograph's jobs already are not touched and not returned.
+# does not know the source's state, and says nothing of a change. Returns the ids of each kind; those that are
+# another photograph's jobs already are not touched and not returned.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(

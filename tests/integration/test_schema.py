@@ -37,9 +37,12 @@ VIEWS = {
     "calibration_standing",
     "suggestion",
     "my_submission",
+    "event",
+    "event_place",
+    "webhook_standing",
 }
-PRIVATE = {"idempotency_key"}
-"""Tables that are no part of the surface for readers."""
+PRIVATE = {"idempotency_key", "webhook"}
+"""Tables that are no part of the surface for readers; a webhook's secret stands in its row."""
 
 
 @pytest.fixture
@@ -202,6 +205,14 @@ def test_every_table_and_view_says_what_it_is(database):
     del comments["alembic_version"]
     assert set(comments) == {*tables.metadata.tables, *VIEWS}
     assert [name for name, comment in comments.items() if not comment] == []
+
+
+@pytest.mark.parametrize("name", sorted(PRIVATE))
+def test_the_reader_may_not_read_what_is_private(database, name):
+    with database.engine.connect() as connection:
+        connection.execute(text("SET ROLE globetag_reader"))
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            connection.execute(text(f"SELECT * FROM {name}"))
 
 
 @pytest.mark.parametrize("name", sorted({*tables.metadata.tables, *VIEWS} - PRIVATE))

@@ -7,6 +7,7 @@ import click
 
 from worker.assemble import broker_ready
 from worker.database import open_database
+from worker.events.beside import switch_events, ways_out
 from worker.metrics_port import Readiness, new_registry, open_port
 from worker.queue.app import make_app
 from worker.queue.dispatch import Dispatcher
@@ -17,7 +18,7 @@ from worker.settings import load
 
 @click.command()
 def command() -> None:
-    """Publish queued photographs to the broker until stopped.
+    """Publish queued photographs to the broker, and events to those who want them, until stopped.
 
     `globetag worker` does this too, unless told `--no-dispatch`. Several dispatchers may run.
     """
@@ -28,11 +29,14 @@ def command() -> None:
         app = make_app(settings, database.url)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth)
+        switch_events(settings, database.engine)
+        events = ways_out(settings, database.engine, app)
         thread = threading.Thread(target=dispatcher.run, name="dispatcher")
         stopping = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, lambda *_: stopping.set())
         thread.start()
+        events.start()
         with (
             draining(app, settings, database.engine),
             queue_figures(settings, database, app, registry if is_watched else None) as broker,
@@ -43,3 +47,4 @@ def command() -> None:
             readiness.refuse("stopping")
         dispatcher.stop()
         thread.join()
+        events.stop()

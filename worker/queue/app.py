@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from schema.messages import LOCATE_QUEUE, LOCATE_TASK
 from schema.reasons import MessageReason
 from worker.errors import MessageError
+from worker.events.publisher import events_exchange
 from worker.queue.broker import celery_options, dead_queue
 from worker.queue.refusals import Refusals
 from worker.settings import Settings
@@ -81,8 +82,9 @@ def make_app(
 
 
 def declare_queues(app: Celery, settings: Settings) -> None:
-    """Makes the queues and their dead-letter queues, where they do not exist yet."""
+    """Makes the queues, their dead-letter queues and the exchange for events, where they do not exist yet."""
     with app.connection_for_write() as connection:
+        events_exchange(connection.default_channel).declare()
         for queue in app.conf.task_queues:
             dead_queue(queue.name, settings).bind(connection.default_channel).declare()
             queue.bind(connection.default_channel).declare()

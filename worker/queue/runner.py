@@ -2,7 +2,7 @@
 
 Order of the end, each step so that the next loses nothing: stop publishing; stop taking messages; let what is in
 work finish, be committed and be acknowledged while the broker's connection still lives; stop Celery; give back
-what was not finished; close database and models.
+what was not finished, after the last events went out; close database and models.
 """
 
 import threading
@@ -12,6 +12,7 @@ from celery import Celery
 
 from schema.messages import LOCATE_QUEUE
 from worker.errors import SetupError
+from worker.events.beside import Beside
 from worker.queue.consumer import Consumer
 from worker.queue.dispatch import Dispatcher
 from worker.queue.service import Service
@@ -20,10 +21,14 @@ from worker.queue.service import Service
 class Runner:
     """Runs Celery's worker in a thread of this process, with a dispatcher beside it."""
 
-    def __init__(self, app: Celery, service: Service, dispatcher: Dispatcher | None) -> None:
+    def __init__(
+        self, app: Celery, service: Service, dispatcher: Dispatcher | None, beside: Beside | None = None
+    ) -> None:
+        """`beside`: runs as long as jobs may still be settled here, and once more after the last."""
         self._service = service
         self._consumer = Consumer(app, name=service.worker, queue=LOCATE_QUEUE)
         self._dispatcher = dispatcher
+        self._beside = beside
         self._dispatching: threading.Thread | None = None
 
     def start(self) -> None:
@@ -35,6 +40,8 @@ class Runner:
         if self._dispatcher is not None:
             self._dispatching = threading.Thread(target=self._dispatcher.run, name="dispatcher", daemon=True)
             self._dispatching.start()
+        if self._beside is not None:
+            self._beside.start()
 
     @property
     def failure(self) -> BaseException | None:
@@ -59,6 +66,8 @@ class Runner:
         self._consumer.end(timeout_s)
         if self._dispatching is not None:
             self._dispatching.join(timeout_s)
+        if self._beside is not None:
+            self._beside.stop(timeout_s)
         self._service.close()
         return drained
 
