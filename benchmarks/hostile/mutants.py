@@ -12,7 +12,7 @@ from schema.messages import LOCATE_TASK, LocateRequest
 PICKLE = b"cbuiltins\nexec\n(Vopen('%s', 'w')\ntR."
 """Unpickled, it makes the file that is put in."""
 
-_JUNK: list[Any] = [
+JUNK: list[Any] = [
     None,
     True,
     -1,
@@ -31,11 +31,33 @@ _JUNK: list[Any] = [
     {"a": {"b": [1, None]}},
     "'; DROP TABLE job; --",
 ]
-_CELERY_HEADERS = (
-    "task id lang root_id parent_id group group_index eta expires retries timelimit argsrepr kwargsrepr origin shadow "
-    "ignore_result replaced_task_nesting stamps meth stamped_headers compression chord callbacks errbacks chain "
-    "reply_to correlation_id properties delivery_info utc is_eager delivery hostname x-death globetag-unreadable"
-).split()
+_CELERY_HEADERS = [
+    *(
+        "task",
+        "id",
+        "lang",
+        "root_id",
+        "parent_id",
+        "group",
+        "group_index",
+        "eta",
+        "expires",
+        "retries",
+        "timelimit",
+    ),
+    *("argsrepr", "kwargsrepr", "origin", "shadow", "ignore_result", "replaced_task_nesting", "stamps", "meth"),
+    *("stamped_headers", "compression", "chord", "callbacks", "errbacks", "chain", "reply_to", "correlation_id"),
+    *("properties", "delivery_info", "utc", "is_eager", "delivery", "hostname", "x-death", "globetag-unreadable"),
+]
+PROPERTIES = [
+    "delivery_mode",
+    "priority",
+    "correlation_id",
+    "reply_to",
+    "expiration",
+    "timestamp",
+    "delivery_info",
+]
 _FIELDS = ["uri", "collection", "job_id", "hints", "verify", "priority", "self", "args", "task", "__class__"]
 _OTHER_TASK = {"task": LOCATE_TASK, "args": [], "kwargs": {"uri": "file:///sent/by/the/worker"}, "options": {}}
 
@@ -129,7 +151,7 @@ def _other_body(mutant: Mutant, random_: random.Random) -> None:
 def _wrong_field(mutant: Mutant, random_: random.Random) -> None:
     try:
         args, fields, embed = json.loads(mutant.body)
-        fields[random_.choice(_FIELDS)] = random_.choice(_JUNK)
+        fields[random_.choice(_FIELDS)] = random_.choice(JUNK)
     except (ValueError, TypeError, RecursionError):
         return  # an earlier change left no fields
     mutant.body = json.dumps([args, fields, embed]).encode()
@@ -138,7 +160,7 @@ def _wrong_field(mutant: Mutant, random_: random.Random) -> None:
 def _steering(mutant: Mutant, random_: random.Random) -> None:
     """Asks the worker to send other tasks."""
     name = random_.choice(["callbacks", "errbacks", "chain", "chord", "group", "delivery_info", "id", "is_eager"])
-    value = random_.choice([[_OTHER_TASK], _OTHER_TASK, *_JUNK])
+    value = random_.choice([[_OTHER_TASK], _OTHER_TASK, *JUNK])
     try:
         args, fields, embed = json.loads(mutant.body)
         embed[name] = value
@@ -148,7 +170,7 @@ def _steering(mutant: Mutant, random_: random.Random) -> None:
 
 
 def _header(mutant: Mutant, random_: random.Random) -> None:
-    mutant.headers[random_.choice(_CELERY_HEADERS)] = random_.choice(_JUNK)
+    mutant.headers[random_.choice(_CELERY_HEADERS)] = random_.choice(JUNK)
 
 
 def _no_header(mutant: Mutant, random_: random.Random) -> None:
