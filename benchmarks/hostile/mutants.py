@@ -1,5 +1,6 @@
 """Messages that mean harm: a good Celery message, changed in one or two ways, the same for the same seed."""
 
+import functools
 import json
 import random
 import struct
@@ -88,7 +89,9 @@ def mutants(count: int, seed: int, *, canary: str) -> Iterator[Mutant]:
         mutant = _good(f"m-{number:06}")
         for change in random_.choices(_CHANGES, k=random_.choice((1, 1, 2))):
             change(mutant, random_)
-        if mutant.raw_properties is None and random_.random() < 0.03:
+        if mutant.raw_properties is not None:  # without readable ids only the body tells which it is
+            mutant.body = b'["' + mutant.tag.encode() + b'"]'
+        elif random_.random() < 0.03:
             mutant.body = PICKLE % canary.encode()
             mutant.properties["content_type"] = random_.choice(
                 ["application/x-python-serialize", "application/json"]
@@ -261,15 +264,16 @@ def _unreadable(mutant: Mutant, random_: random.Random) -> None:
             struct.pack(">H", header_only) + _table(b"\x01tT" + endless),
             struct.pack(">H", type_only) + b"\x02\xff\xfe",
             struct.pack(">H", header_only) + _nested(400),
+            struct.pack(">H", header_only) + _nested(5000),
         ]
     )
-    mutant.body = b'["' + mutant.tag.encode() + b'"]'
 
 
 def _table(entries: bytes) -> bytes:
     return struct.pack(">I", len(entries)) + entries
 
 
+@functools.cache
 def _nested(depth: int) -> bytes:
     table = _table(b"")
     for _ in range(depth):
