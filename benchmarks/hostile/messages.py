@@ -31,7 +31,7 @@ from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
 from benchmarks.harness import arguments, report
-from benchmarks.hostile.mutants import Mutant, mutants
+from benchmarks.hostile.mutants import JUNK, PROPERTIES, Mutant, mutants
 from benchmarks.null_models import NullEngine, NullGate
 from benchmarks.work import write_photographs
 from schema.messages import LOCATE_QUEUE, LOCATE_TASK, job_id_for
@@ -125,8 +125,10 @@ def _send_postgres(database: Database, sent: list[Mutant]) -> None:
     """Puts all into the queue's table as kombu lays them out; those with raw properties as bare JSON."""
     send = text("SELECT pgmq.send(:queue, CAST(:payload AS jsonb))")
     with database.engine.begin() as connection:
-        for mutant in sent:
+        for number, mutant in enumerate(sent):
             properties = dict(mutant.properties)
+            if number % 7 == 0:  # RabbitMQ has types for them, a table does not
+                properties[PROPERTIES[number // 7 % len(PROPERTIES)]] = JUNK[number % len(JUNK)]
             payload: dict[str, Any] = {
                 "body": base64.b64encode(mutant.body).decode(),
                 "content-type": properties.pop("content_type", None),

@@ -1,5 +1,6 @@
 """Messages that mean harm: a good Celery message, changed in one or two ways, the same for the same seed."""
 
+import functools
 import json
 import random
 import struct
@@ -12,7 +13,7 @@ from schema.messages import LOCATE_TASK, LocateRequest
 PICKLE = b"cbuiltins\nexec\n(Vopen('%s', 'w')\ntR."
 """Unpickled, it makes the file that is put in."""
 
-_JUNK: list[Any] = [
+JUNK: list[Any] = [
     None,
     True,
     -1,
@@ -32,41 +33,31 @@ _JUNK: list[Any] = [
     "'; DROP TABLE job; --",
 ]
 _CELERY_HEADERS = [
-    "task",
-    "id",
-    "lang",
-    "root_id",
-    "parent_id",
-    "group",
-    "group_index",
-    "eta",
-    "expires",
-    "retries",
-    "timelimit",
-    "argsrepr",
-    "kwargsrepr",
-    "origin",
-    "shadow",
-    "ignore_result",
-    "replaced_task_nesting",
-    "stamps",
-    "meth",
-    "stamped_headers",
-    "compression",
-    "chord",
-    "callbacks",
-    "errbacks",
-    "chain",
-    "reply_to",
+    *(
+        "task",
+        "id",
+        "lang",
+        "root_id",
+        "parent_id",
+        "group",
+        "group_index",
+        "eta",
+        "expires",
+        "retries",
+        "timelimit",
+    ),
+    *("argsrepr", "kwargsrepr", "origin", "shadow", "ignore_result", "replaced_task_nesting", "stamps", "meth"),
+    *("stamped_headers", "compression", "chord", "callbacks", "errbacks", "chain", "reply_to", "correlation_id"),
+    *("properties", "delivery_info", "utc", "is_eager", "delivery", "hostname", "x-death", "globetag-unreadable"),
+]
+PROPERTIES = [
+    "delivery_mode",
+    "priority",
     "correlation_id",
-    "properties",
+    "reply_to",
+    "expiration",
+    "timestamp",
     "delivery_info",
-    "utc",
-    "is_eager",
-    "delivery",
-    "hostname",
-    "x-death",
-    "globetag-unreadable",
 ]
 _FIELDS = ["uri", "collection", "job_id", "hints", "verify", "priority", "self", "args", "task", "__class__"]
 _OTHER_TASK = {"task": LOCATE_TASK, "args": [], "kwargs": {"uri": "file:///sent/by/the/worker"}, "options": {}}
@@ -98,7 +89,9 @@ def mutants(count: int, seed: int, *, canary: str) -> Iterator[Mutant]:
         mutant = _good(f"m-{number:06}")
         for change in random_.choices(_CHANGES, k=random_.choice((1, 1, 2))):
             change(mutant, random_)
-        if mutant.raw_properties is None and random_.random() < 0.03:
+        if mutant.raw_properties is not None:  # without readable ids only the body tells which it is
+            mutant.body = b'["' + mutant.tag.encode() + b'"]'
+        elif random_.random() < 0.03:
             mutant.body = PICKLE % canary.encode()
             mutant.properties["content_type"] = random_.choice(
                 ["application/x-python-serialize", "application/json"]
@@ -161,7 +154,7 @@ def _other_body(mutant: Mutant, random_: random.Random) -> None:
 def _wrong_field(mutant: Mutant, random_: random.Random) -> None:
     try:
         args, fields, embed = json.loads(mutant.body)
-        fields[random_.choice(_FIELDS)] = random_.choice(_JUNK)
+        fields[random_.choice(_FIELDS)] = random_.choice(JUNK)
     except (ValueError, TypeError, RecursionError):
         return  # an earlier change left no fields
     mutant.body = json.dumps([args, fields, embed]).encode()
@@ -170,7 +163,7 @@ def _wrong_field(mutant: Mutant, random_: random.Random) -> None:
 def _steering(mutant: Mutant, random_: random.Random) -> None:
     """Asks the worker to send other tasks."""
     name = random_.choice(["callbacks", "errbacks", "chain", "chord", "group", "delivery_info", "id", "is_eager"])
-    value = random_.choice([[_OTHER_TASK], _OTHER_TASK, *_JUNK])
+    value = random_.choice([[_OTHER_TASK], _OTHER_TASK, *JUNK])
     try:
         args, fields, embed = json.loads(mutant.body)
         embed[name] = value
@@ -180,7 +173,7 @@ def _steering(mutant: Mutant, random_: random.Random) -> None:
 
 
 def _header(mutant: Mutant, random_: random.Random) -> None:
-    mutant.headers[random_.choice(_CELERY_HEADERS)] = random_.choice(_JUNK)
+    mutant.headers[random_.choice(_CELERY_HEADERS)] = random_.choice(JUNK)
 
 
 def _no_header(mutant: Mutant, random_: random.Random) -> None:
@@ -271,15 +264,16 @@ def _unreadable(mutant: Mutant, random_: random.Random) -> None:
             struct.pack(">H", header_only) + _table(b"\x01tT" + endless),
             struct.pack(">H", type_only) + b"\x02\xff\xfe",
             struct.pack(">H", header_only) + _nested(400),
+            struct.pack(">H", header_only) + _nested(5000),
         ]
     )
-    mutant.body = b'["' + mutant.tag.encode() + b'"]'
 
 
 def _table(entries: bytes) -> bytes:
     return struct.pack(">I", len(entries)) + entries
 
 
+@functools.cache
 def _nested(depth: int) -> bytes:
     table = _table(b"")
     for _ in range(depth):

@@ -15,7 +15,7 @@ from tests.support import wait_for, write_pictures
 from worker.cli import cli
 from worker.queue.app import make_app
 from worker.queue.broker import uses_pgmq
-from worker.queue.drain import drain
+from worker.queue.drain import drain, draining
 
 DEAD_QUEUE = LOCATE_QUEUE + DEAD_SUFFIX
 FIELDS = {"uri": "file:///nowhere.jpg"}
@@ -141,6 +141,15 @@ def test_what_expires_in_rabbitmq_is_found_by_the_drain(line):
     drain(line.producer, line.settings, line.database.engine)
     [row] = _rows(line)
     assert (row.reason, row.source, row.properties["message_id"]) == ("expired", "broker", "m")
+
+
+def test_beside_the_work_dead_letters_move_by_themselves(line):
+    with line.producer.connection_for_write() as connection, connection.Producer() as producer:
+        producer.publish(b"put aside", exchange="", routing_key=DEAD_QUEUE, content_type="text/plain")
+    with draining(line.producer, line.settings, line.database.engine):
+        [row] = wait_for(lambda: _rows(line), "a row")
+        wait_for(lambda: line.messages(DEAD_QUEUE) == 0, "the acknowledgement")
+    assert (row.queue, row.source, row.reason) == (LOCATE_QUEUE, "broker", "unknown_type")
 
 
 @pytest.fixture

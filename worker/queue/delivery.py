@@ -21,6 +21,8 @@ _PROPERTIES = (
     "user_id",
     "app_id",
 )
+_NAMING = ("message_id", "correlation_id", "type", "app_id")
+"""Properties that a copy keeps, besides its priority. Others belong to the first delivery, or steer brokers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,14 @@ class Delivery:
 
 def publish(producer: Producer, queue: Queue, delivery: Delivery) -> None:
     """Puts a message into `queue` as it came, but for the marks that brokers leave on dead letters."""
-    properties = dict(delivery.properties)
-    content_type = str(properties.pop("content_type", None) or "application/octet-stream")
-    content_encoding = str(properties.pop("content_encoding", None) or "binary")
-    for name in ("expiration", "timestamp", "user_id"):  # of the first delivery; brokers check them
-        properties.pop(name, None)
+    given = delivery.properties
+    properties = {name: given[name] for name in _NAMING if isinstance(given.get(name), str)}
+    if isinstance(given.get("priority"), int):
+        properties["priority"] = given["priority"]
     producer.publish(
         delivery.body,
-        content_type=content_type,
-        content_encoding=content_encoding,
+        content_type=str(given.get("content_type") or "application/octet-stream"),
+        content_encoding=str(given.get("content_encoding") or "binary"),
         headers={name: value for name, value in delivery.headers.items() if not is_mark(name)},
         routing_key=queue.name,
         exchange="",

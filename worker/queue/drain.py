@@ -64,6 +64,8 @@ def draining(app: Celery, settings: Settings, database: Engine) -> Iterator[None
                 drain(app, settings, database)
             except (*BROKER_ERRORS, SQLAlchemyError) as error:
                 log.warning("dead letters wait in their queues, trying again later: %s", first_line(error))
+            except Exception:  # the work beside goes on, and the message stays where it is
+                log.exception("dead letters wait in their queues: a defect keeps them there")
             if stopping.wait(_EVERY_S):
                 return
 

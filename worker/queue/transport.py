@@ -29,9 +29,9 @@ class Channel(pgmq.Channel):  # type: ignore[misc]
                 "headers": {},
                 "properties": {},
             }
-        payload = super()._pgmq_message_to_python(pgmq_message, queue)
-        payload["properties"]["delivery_tag"] = str(uuid.uuid4())  # not as the sender says: it names the delivery
-        return payload
+        # Not as the sender says: they are about this delivery.
+        pgmq_message.message["properties"] |= {"delivery_info": {}, "delivery_tag": str(uuid.uuid4())}
+        return super()._pgmq_message_to_python(pgmq_message, queue)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Settles the delivery; with `requeue` the message becomes visible again."""
@@ -62,7 +62,6 @@ def _is_kombus(payload: object) -> bool:
         (payload.get("headers", {}), dict | None),
         (payload.get("content-type"), str | None),
         (payload.get("content-encoding"), str | None),
-        (properties.get("delivery_info", {}), dict),
         (body, str | None),
     ]
     if not all(isinstance(value, kind) for value, kind in kinds):
