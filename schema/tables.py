@@ -529,7 +529,7 @@ dead_message = Table(
         "fingerprint",
         Text,
         nullable=False,
-        comment="SHA-256 of queue, ids and whole body: delivered again, it is one row",
+        comment="SHA-256 of queue, headers, ids and whole body: delivered again, it is one row",
     ),
     Column(
         "times",

@@ -198,7 +198,7 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
             watcher = _watcher(now, settings, database, recorder.worker)
             stack.callback(watcher.close)
         service = Service(transactions, now, recorder, lease_s=settings.lease_s, watcher=watcher)
-        app = make_app(settings, database.url, service.handle)
+        app = make_app(settings, database.url, service.handle, engine=database.engine)
         broker_ready(app, settings)
         dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth) if dispatch else None
         yield Worker(Runner(app, service, dispatcher), service, now, models.gate, app)

@@ -26,6 +26,7 @@ _COMMANDS = {
     "ingress": "Take in what other programs ask for, until stopped.",
     "status": "Show how far everything is.",
     "retry": "Put failed photographs back into the queue.",
+    "dead": "List, show, replay or drop messages that never became jobs.",
     "export": "Write places and reasons as CSV, GeoJSON or JSON lines.",
     "collection": "Show or set what a collection asks of its places.",
     "conflicts": "List what contradicts each other about a photograph.",

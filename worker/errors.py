@@ -10,7 +10,7 @@ Anything else that escapes while one photograph is worked on is a bug: the job f
 traceback is logged, and the neighbours go on.
 """
 
-from schema.reasons import Reason
+from schema.reasons import MessageReason, Reason
 
 
 class GlobetagError(Exception):
@@ -22,7 +22,18 @@ class SetupError(GlobetagError):
 
 
 class MessageError(GlobetagError):
-    """A message that can never become a job: bad fields, unknown type. Goes to the dead-letter queue."""
+    """A message that can never become a job. It is kept in `dead_message` and goes to the dead-letter queue.
+
+    `reason` is from the closed list; the text may quote the message and is untrusted wherever it is shown.
+    """
+
+    def __init__(self, detail: str, reason: MessageReason = MessageReason.BAD_FIELDS) -> None:
+        super().__init__(detail, reason)
+        self.detail = detail
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class JobError(GlobetagError):

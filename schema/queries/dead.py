@@ -24,7 +24,7 @@ LIST = text("""
            OR received_at < now() - make_interval(secs => :older_than_s))
       AND (CAST(:newer_than_s AS double precision) IS NULL
            OR received_at >= now() - make_interval(secs => :newer_than_s))
-    ORDER BY id LIMIT :most
+    ORDER BY id LIMIT CAST(:most AS bigint)
 """)
 
 # One message, whole.

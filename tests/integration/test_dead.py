@@ -51,6 +51,7 @@ def test_the_same_message_again_is_one_row(database):
         {"properties": {"message_id": "2"}},
         {"properties": {"correlation_id": "2"}},
         {"headers": {"id": "2"}},
+        {"headers": {"task": "other"}},
     ],
 )
 def test_another_message_is_another_row(database, other):

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from schema import messages
-from schema.reasons import JobState, LabelSource, Reason, Status
+from schema.reasons import JobState, LabelSource, MessageReason, Reason, Status
 from schema.session import views_sql
 from schema.tables import metadata
 from worker import exit_codes
@@ -115,6 +115,11 @@ def test_the_task_and_its_fields_are_described():
 
 @pytest.mark.parametrize("reason", Reason)
 def test_each_reason_is_described(reason):
+    assert f"| `{reason}` | {reason.sentence} |" in OPERATIONS
+
+
+@pytest.mark.parametrize("reason", MessageReason)
+def test_each_reason_of_a_message_is_described(reason):
     assert f"| `{reason}` | {reason.sentence} |" in OPERATIONS
 
 

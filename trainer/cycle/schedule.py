@@ -24,7 +24,7 @@ from schema.messages import TRAIN_QUEUE, TRAIN_TASK, TrainRequest
 from schema.reasons import RunState
 from trainer.cycle.runs import Asked, Busy, Run, RunInterrupted, take
 from worker.errors import MessageError, SetupError
-from worker.queue.app import dead_letter, make_app
+from worker.queue.app import make_app
 from worker.queue.broker import uses_pgmq, work_queue
 from worker.queue.consumer import Consumer
 from worker.settings import Settings
@@ -128,17 +128,13 @@ def make_training_app(
     @app.task(  # type: ignore[untyped-decorator]
         name=TRAIN_TASK, bind=True, shared=False, acks_late=True, ignore_result=True
     )
-    def train(self: Any, *args: Any, **fields: Any) -> None:
+    def train(self: Any, /, **fields: Any) -> None:
         if handle is None:
             raise Reject("this process is a producer", requeue=True)
         try:
-            if args:
-                raise MessageError(f"{TRAIN_TASK} takes keyword arguments only")
             handle(self.request.id, fields)
         except MessageError as error:
-            log.error("message refused: %s", error)
-            dead_letter(app, settings, TRAIN_QUEUE, TRAIN_TASK, args, fields, error)
-            raise Reject(str(error), requeue=False) from error
+            raise app.refusals.refuse(self.request, error) from error
         except RunInterrupted as interrupted:
             raise Reject(str(interrupted), requeue=True) from interrupted
         except Exception:

@@ -9,6 +9,7 @@ from worker.assemble import broker_ready
 from worker.database import open_database
 from worker.queue.app import make_app
 from worker.queue.dispatch import Dispatcher
+from worker.queue.drain import draining
 from worker.settings import load
 
 
@@ -29,6 +30,7 @@ def command() -> None:
             signal.signal(name, lambda *_: stopping.set())
         thread.start()
         click.echo("dispatching; Ctrl-C stops")
-        stopping.wait()
+        with draining(app, settings, database.engine):
+            stopping.wait()
         dispatcher.stop()
         thread.join()

@@ -3,11 +3,13 @@
 import signal
 import sys
 import threading
+from contextlib import nullcontext
 
 import click
 
 from worker.assemble import assemble, load_models
 from worker.database import open_database
+from worker.queue.drain import draining
 from worker.settings import load
 
 
@@ -43,9 +45,10 @@ def command(dispatch: bool, drain_s: float | None) -> None:
         worker.runner.start()
         untrained = " (UNTRAINED test models: the places mean nothing)" if worker.is_untrained else ""
         click.echo(f"worker {worker.service.worker} is ready: {worker.model.name}{untrained}")
-        while not stopping.wait(1.0):
-            if worker.failure is not None:
-                break
+        with draining(worker.app, settings, database.engine) if dispatch else nullcontext():
+            while not stopping.wait(1.0):
+                if worker.failure is not None:
+                    break
         failure = worker.failure
         worker.serving.stop()
         click.echo("draining: finishing what is in work" if failure is None else f"stopping: {failure}", err=True)

@@ -6,10 +6,13 @@ from typing import Any
 
 from celery import Celery
 from celery.exceptions import Reject
+from sqlalchemy import Engine
 
 from schema.messages import LOCATE_QUEUE, LOCATE_TASK
+from schema.reasons import MessageReason
 from worker.errors import MessageError
-from worker.queue.broker import celery_options, dead_queue, uses_pgmq
+from worker.queue.broker import celery_options, dead_queue
+from worker.queue.refusals import Refusals
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -17,8 +20,12 @@ log = logging.getLogger(__name__)
 Handler = Callable[[dict[str, Any]], None]
 
 
-def make_app(settings: Settings, database_url: str, handle: Handler | None = None) -> Celery:
+def make_app(
+    settings: Settings, database_url: str, handle: Handler | None = None, *, engine: Engine | None = None
+) -> Celery:
     """Returns the application. Producers leave `handle` away; a worker gives what does the work.
+
+    `engine`: for keeping refused messages; without it each is kept over a connection of its own.
 
     `handle(fields)` gets the message's keyword arguments and returns when the outcome is committed. It raises
     `MessageError` for a message that can never become a job; anything else that it raises returns the message
@@ -36,6 +43,8 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_pool="threads",
+        worker_consumer="worker.queue.careful:CarefulConsumer",
+        worker_enable_remote_control=False,  # whoever may publish could revoke tasks and stop workers
         worker_concurrency=settings.threads,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
@@ -49,18 +58,21 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
         **celery_options(settings, database_url),
     )
 
-    @app.task(name=LOCATE_TASK, shared=False, acks_late=True, ignore_result=True)  # type: ignore[untyped-decorator]
-    def locate(*args: Any, **fields: Any) -> None:
-        if handle is None:
-            raise Reject("this process is a producer", requeue=True)
+    app.refusals = Refusals(app, settings, database_url if engine is None else engine)
+
+    @app.task(  # type: ignore[untyped-decorator]
+        name=LOCATE_TASK, bind=True, shared=False, acks_late=True, ignore_result=True
+    )
+    def locate(self: Any, /, **fields: Any) -> None:
         try:
-            if args:
-                raise MessageError(f"{LOCATE_TASK} takes keyword arguments only")
-            handle(fields)
-        except MessageError as error:
-            log.error("message refused: %s", error)
-            dead_letter(app, settings, LOCATE_QUEUE, LOCATE_TASK, args, fields, error)
-            raise Reject(str(error), requeue=False) from error
+            try:
+                if handle is None:
+                    raise MessageError(f"{LOCATE_TASK} is not worked on here", MessageReason.UNKNOWN_TASK)
+                handle(fields)
+            except MessageError as error:
+                raise app.refusals.refuse(self.request, error) from error
+        except Reject:
+            raise
         except Exception as error:
             log.exception("the outcome could not be stored; the message goes back to the broker")
             raise Reject(str(error), requeue=True) from error
@@ -74,26 +86,3 @@ def declare_queues(app: Celery, settings: Settings) -> None:
         for queue in app.conf.task_queues:
             dead_queue(queue.name, settings).bind(connection.default_channel).declare()
             queue.bind(connection.default_channel).declare()
-
-
-def dead_letter(
-    app: Celery,
-    settings: Settings,
-    queue: str,
-    task: str,
-    args: tuple[Any, ...],
-    fields: dict[str, Any],
-    error: MessageError,
-) -> None:
-    """Keeps a refused message. RabbitMQ does it by itself; pgmq knows no dead-letter exchange."""
-    if not uses_pgmq(settings):
-        return
-    dead = dead_queue(queue, settings)
-    with app.producer_pool.acquire(block=True) as producer:
-        producer.publish(
-            {"task": task, "args": list(args), "kwargs": fields, "error": str(error)},
-            serializer="json",
-            routing_key=dead.routing_key,
-            exchange="",
-            declare=[dead],
-        )

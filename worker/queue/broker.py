@@ -40,7 +40,6 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
                 "conn_string": pgmq_conninfo(database_url),
                 "pool_size": settings.threads + 4,
             },
-            "worker_enable_remote_control": False,  # each worker would add tables for its reply queues
             "task_queues": [Queue(LOCATE_QUEUE, Exchange("", type="direct"), routing_key=LOCATE_QUEUE)],
         }
     return {
@@ -71,15 +70,21 @@ def work_queue(name: str) -> Queue:
     )
 
 
+def sending_queue(name: str, settings: Settings) -> Queue:
+    """The work queue `name`, for whoever puts a message into it by its name."""
+    if uses_pgmq(settings):
+        return Queue(name, Exchange("", type="direct"), routing_key=name)
+    return work_queue(name)
+
+
 def ingress_queue(settings: Settings) -> Queue:
     """The queue of foreign messages. On RabbitMQ whatever comes to its exchange gets in, by any routing key.
 
     So a producer needs no more than the right to write to that exchange, and reaches no other queue.
     """
-    if uses_pgmq(settings):
-        return Queue(INGRESS_QUEUE, Exchange("", type="direct"), routing_key=INGRESS_QUEUE)
-    queue = work_queue(INGRESS_QUEUE)
-    queue.routing_key = "#"
+    queue = sending_queue(INGRESS_QUEUE, settings)
+    if not uses_pgmq(settings):
+        queue.routing_key = "#"
     return queue
 
 

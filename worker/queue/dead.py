@@ -7,6 +7,7 @@ shows it to a person quotes it (`worker.queue.quoting`).
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from schema import queries
 from schema.reasons import MessageReason
+from worker.queue.delivery import is_mark
 
 KEPT_BYTES = 65_536
 """So much of a body is kept; a longer one can be read in part, but not replayed."""
@@ -78,12 +80,13 @@ def bury(
 def fingerprint(
     queue: str, body: bytes, headers: Mapping[str, object], properties: Mapping[str, object] | None = None
 ) -> str:
-    """What tells one message from another, as hex: SHA-256 over queue, Celery's and AMQP's ids, and the body.
+    """What tells one message from another, as hex: SHA-256 over queue, headers, AMQP's ids, and the whole body.
 
     Headers that a broker adds on the way do not count: a delivery and its copy in a dead-letter queue agree.
     """
-    ids = [headers.get("id"), *((properties or {}).get(name) for name in _IDS)]
-    head = json.dumps([queue, *(None if each is None else repr(each)[:_MAX_TEXT] for each in ids)])
+    own = {name: value for name, value in headers.items() if not is_mark(name)}
+    ids = {name: (properties or {}).get(name) for name in _IDS}
+    head = json.dumps([queue, _plain(own, _MAX_DEPTH), _plain(ids, 1)], sort_keys=True)
     return hashlib.sha256(head.encode() + b"\n" + body).hexdigest()
 
 
@@ -96,20 +99,22 @@ def _json(fields: Mapping[str, object]) -> str:
 
 
 def _plain(value: object, depth: int) -> Any:
-    if isinstance(value, int | float) and abs(value) < 2**63:
-        return value
-    if isinstance(value, int):
-        return _text(hex(value))  # decimal digits of an endless number are refused by Python itself
+    if isinstance(value, Mapping | list | tuple):
+        return _plain_inside(value, depth - 1) if depth else "…"
     if isinstance(value, bytes | bytearray | memoryview):
         return {"base64": base64.b64encode(bytes(value)[:_MAX_TEXT]).decode()}
-    if isinstance(value, Mapping) and depth:
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return _text(hex(value))  # decimal digits of an endless number are refused by Python itself
+    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    return _text(str(value))  # text, times, UUIDs; NaN and infinity, which are no JSON
+
+
+def _plain_inside(value: Mapping[Any, object] | list[object] | tuple[object, ...], depth: int) -> Any:
+    if isinstance(value, Mapping):
         entries = list(value.items())[:_MAX_ENTRIES]
-        return {_text(str(key)): _entry(str(key), each, depth - 1) for key, each in entries}
-    if isinstance(value, list | tuple) and depth:
-        return [_plain(each, depth - 1) for each in value[:_MAX_ENTRIES]]
-    if isinstance(value, Mapping | list | tuple):
-        return "…"  # too deep
-    return None if value is None else _text(str(value))  # text, times, UUIDs; NaN and infinity, which are no JSON
+        return {_text(str(key)): _entry(str(key), each, depth) for key, each in entries}
+    return [_plain(each, depth) for each in value[:_MAX_ENTRIES]]
 
 
 def _entry(key: str, value: object, depth: int) -> Any:

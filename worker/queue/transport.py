@@ -1,17 +1,37 @@
-"""kombu's pgmq transport, with one race taken out of it.
+"""kombu's pgmq transport, with one race taken out of it, and deaf to what would end its loop.
 
 A message that is rejected with `requeue` keeps its delivery tag. kombu (5.7) first makes it visible and only then
 marks the tag as done. Where the consumer reads the message again in between, the mark falls on the new delivery:
 its acknowledgement no longer finds the message, which stays in the queue, invisible until its time-out.
+
+Whoever has the right may put any JSON into a queue's table. What kombu did not write breaks its consumer, and the
+next one too; so it is wrapped as the body of a message without headers, which the consumer then refuses.
 """
 
+import base64
+import binascii
+import uuid
 from typing import Any
 
+import orjson
 from kombu.transport import pgmq
 
 
 class Channel(pgmq.Channel):  # type: ignore[misc]
     """Marks a rejected delivery as done before anybody can receive the message again."""
+
+    def _pgmq_message_to_python(self, pgmq_message: Any, queue: str) -> Any:
+        if not _is_kombus(pgmq_message.message):
+            pgmq_message.message = {
+                "body": orjson.dumps(pgmq_message.message).decode(),
+                "content-type": "application/json",
+                "content-encoding": "utf-8",
+                "headers": {},
+                "properties": {},
+            }
+        payload = super()._pgmq_message_to_python(pgmq_message, queue)
+        payload["properties"]["delivery_tag"] = str(uuid.uuid4())  # not as the sender says: it names the delivery
+        return payload
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Settles the delivery; with `requeue` the message becomes visible again."""
@@ -31,3 +51,26 @@ class Transport(pgmq.Transport):  # type: ignore[misc]
     """See `Channel`."""
 
     Channel: Any = Channel
+
+
+def _is_kombus(payload: object) -> bool:
+    """Is it laid out as kombu's virtual transports do it?"""
+    if not isinstance(payload, dict) or not isinstance(payload.get("properties"), dict):
+        return False
+    properties, body = payload["properties"], payload.get("body")
+    kinds = [
+        (payload.get("headers", {}), dict | None),
+        (payload.get("content-type"), str | None),
+        (payload.get("content-encoding"), str | None),
+        (properties.get("delivery_info", {}), dict),
+        (body, str | None),
+    ]
+    if not all(isinstance(value, kind) for value, kind in kinds):
+        return False
+    if properties.get("body_encoding") is None or not body:
+        return True
+    try:
+        base64.b64decode(body)
+    except (binascii.Error, ValueError):
+        return False
+    return bool(properties["body_encoding"] == "base64")

@@ -54,7 +54,7 @@ def upgrade() -> None:
             "fingerprint",
             sa.Text(),
             nullable=False,
-            comment="SHA-256 of queue, ids and whole body: delivered again, it is one row",
+            comment="SHA-256 of queue, headers, ids and whole body: delivered again, it is one row",
         ),
         sa.Column(
             "times",
