@@ -68,9 +68,7 @@ class Refused(MessageError):
     """Ends the reading of a message or of one of its events."""
 
     def __init__(self, reason: MessageReason, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
+        super().__init__(detail, reason)
 
     @property
     def refusal(self) -> Refusal:
