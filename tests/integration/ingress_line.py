@@ -36,7 +36,8 @@ class IngressLine:
         if self.on_pgmq:
             self._send_rows(bodies, content_type, headers or {})
             return
-        with Connection(self.settings.broker_url) as connection:
+        # Unconfirmed, some would be lost: a quorum queue that was just made does not take all that it is handed.
+        with Connection(self.settings.broker_url, transport_options={"confirm_publish": True}) as connection:
             producer = Producer(connection.default_channel, Exchange(INGRESS_QUEUE, type="topic"))
             for body in bodies:
                 producer.publish(

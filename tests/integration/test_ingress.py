@@ -1,16 +1,19 @@
 """Foreign messages on both brokers: what comes in is a job or a refused message that somebody can read, once."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import threading
 
+import amqp
 import pytest
+from kombu import Connection
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from schema.messages import LOCATE_TASK, SUBMITTED_TYPE, job_id_for
+from schema.messages import INGRESS_QUEUE, LOCATE_TASK, SUBMITTED_TYPE, job_id_for
 from tests.integration.ingress_line import DEAD_QUEUE, IngressLine, s3_record
 from tests.support import Command, require, wait_for
 from worker.ingress.parts import Collections
@@ -331,3 +334,19 @@ def test_large_messages_are_refused_and_harm_no_other(intake):
         wait_for(lambda: len(intake.dead()) == 2, "the large ones")
     assert [row.reason for row in intake.dead()] == ["too_large", "too_large"]
     assert intake.dead()[0].body_bytes == len(large)
+
+
+def test_properties_that_no_client_can_read_harm_nobody(intake):
+    if intake.on_pgmq:
+        pytest.skip("rows have no AMQP properties")
+    with Connection(intake.settings.broker_url) as connection:
+        channel = connection.channel()
+        channel.confirm_select()
+        for properties in ({"content_type": b"\xff\xfe"}, {"content_type": b"application/json"}):
+            body = json.dumps({"uri": _uri(1)}).encode()
+            channel.basic_publish(amqp.Message(body, **properties), "", INGRESS_QUEUE)
+    with intake.taking_in():
+        intake.wait_for_jobs(1)
+        wait_for(intake.dead, "the other one")
+    [dead] = intake.dead()
+    assert (dead.reason, dead.detail) == ("undecodable", "its properties cannot be read")

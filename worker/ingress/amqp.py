@@ -19,6 +19,7 @@ from worker.ingress.messages import Counts, read_any, store, tell
 from worker.ingress.parts import Collections, Message, Reading
 from worker.ingress.waiting import Patience
 from worker.queue.broker import dead_queue, ingress_queue
+from worker.queue.hardening import harden
 from worker.queue.patience import PatientTransactions
 from worker.settings import Settings
 
@@ -57,6 +58,7 @@ class QueueReader:
         # The database first: each time that messages are taken and given back counts against their delivery limit.
         with self._database.connect() as connection:
             connection.execute(queries.ingress.IS_THERE)
+        harden()
         with connect(self._settings) as broker:
             declare(broker, self._settings)
             channel = broker.channel()

@@ -13,6 +13,7 @@ from worker.ingress.celery_tasks import is_task, read_task
 from worker.ingress.parts import Collections, Message, Reading, Refused, Wanted
 from worker.ingress.requests import read_request
 from worker.ingress.s3_events import looks_like_s3, read_notification
+from worker.queue.hardening import UNREADABLE
 
 _UNDECLARED = {
     "",
@@ -36,6 +37,8 @@ def read(message: Message, collections: Collections | None = None) -> Reading:
 
 
 def _read(message: Message, collections: Collections) -> Reading:
+    if UNREADABLE in message.headers:
+        raise Refused(MessageReason.UNDECODABLE, "its properties cannot be read")
     encoding = (message.content_encoding or "").lower()
     if encoding not in _PLAIN_ENCODINGS or message.headers.get("compression"):
         raise Refused(MessageReason.UNDECODABLE, "the body is compressed or in another encoding than UTF-8")

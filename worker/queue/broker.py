@@ -82,10 +82,9 @@ def ingress_queue(settings: Settings) -> Queue:
 
     So a producer needs no more than the right to write to that exchange, and reaches no other queue.
     """
-    if uses_pgmq(settings):
-        return Queue(INGRESS_QUEUE, Exchange("", type="direct"), routing_key=INGRESS_QUEUE)
-    queue = work_queue(INGRESS_QUEUE)
-    queue.routing_key = "#"
+    queue = sending_queue(INGRESS_QUEUE, settings)
+    if not uses_pgmq(settings):
+        queue.routing_key = "#"
     return queue
 
 

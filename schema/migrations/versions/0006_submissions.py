@@ -16,12 +16,6 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-_REASONS = (
-    "reason IN ('undecodable', 'wrong_content_type', 'unknown_task', 'unknown_type', 'bad_fields', "
-    "'unsupported_option', 'too_large', 'expired', 'delivery_limit', 'undeliverable', 'dead_lettered', "
-    "'internal_error')"
-)
-
 
 def upgrade() -> None:
     op.add_column(
@@ -63,7 +57,7 @@ def upgrade() -> None:
             comment="Chosen by the producer, else the job that it became",
         ),
         sa.Column("state", sa.Text(), server_default=sa.text("'new'"), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=True, comment="Why it was refused"),
+        sa.Column("reason", sa.Text(), nullable=True, comment="Why it was refused, one of MessageReason"),
         sa.Column("detail", sa.Text(), nullable=True, comment="The same in words"),
         sa.Column(
             "submitted_by",
@@ -81,7 +75,6 @@ def upgrade() -> None:
             comment="When it was accepted or refused",
         ),
         sa.CheckConstraint("state IN ('new', 'accepted', 'refused')", name=op.f("ck_submission_state")),
-        sa.CheckConstraint(_REASONS, name=op.f("ck_submission_reason")),
         sa.CheckConstraint(
             "(state = 'refused') = (reason IS NOT NULL)", name=op.f("ck_submission_refusal_has_reason")
         ),
