@@ -154,7 +154,9 @@ def _gate(story: Story) -> list[str]:
     if prediction["gate_score"] is None:
         return ["it was not asked"]
     stopped = prediction["reason"] == Reason.GATE_BELOW_THRESHOLD
-    verdict = prediction["detail"] if stopped else "let through to the model"
+    threshold = prediction["sampling"].get("gate_threshold")
+    against = "" if threshold is None else f", with a threshold of {threshold:.3f}"
+    verdict = prediction["detail"] if stopped else f"let through to the model{against}"
     return [f"score {prediction['gate_score']:.3f}: {verdict}"]
 
 

@@ -59,7 +59,7 @@ def test_a_settled_job_tells_all_that_took_part(line, tmp_path):
         "1 attempt, no lost workers",
         "the broker was told 20",
         "png, 16 × 16 px",
-        "score 1.000: let through to the model",
+        "score 1.000: let through to the model, with a threshold of 0.500",
         "answer: <think>A tall iron tower",
         "inferred: Paris",
         "nominal: nothing is calibrated",
