@@ -282,10 +282,9 @@ def test_relays_side_by_side_send_each_event_once(events_on):
 
 
 @pytest.mark.rabbitmq
-def test_while_the_broker_is_away_events_are_readable_and_wait(line, rabbitmq):
-    line.settings = line.settings.model_copy(update={"broker_url": rabbitmq, "events": "on"})
-    switch_events(line.settings, line.database.engine)
-    line.producer = make_app(line.settings, line.database.url)
+@pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
+def test_while_the_broker_is_away_events_are_readable_and_wait(events_on):
+    line = events_on
     nobody = line.settings.model_copy(update={"broker_url": "amqp://guest:guest@127.0.0.1:9//"})
     waiting = Relay(line.database.engine, Publisher(make_app(nobody, line.database.url)), keep_days=7)
     thread = threading.Thread(target=waiting.run)
