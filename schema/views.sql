@@ -229,7 +229,8 @@ SELECT o.position, o.event_id AS id, o.type, o.subject, o.created_at AS time, c.
            jsonb_build_object(
                'job_id', j.id, 'collection', c.name, 'uri', event_uri(j.uri),
                'uri_shortened', event_uri(j.uri) <> j.uri, 'sha256', i.sha256, 'prediction_id', p.id,
-               'model', m.name, 'model_version', m.version, 'untrained', coalesce(m.untrained, false))
+               'model', m.name, 'model_version', m.version,
+               'untrained', coalesce(m.untrained, false) AND o.data->>'outcome' IS DISTINCT FROM 'known')
            || CASE WHEN o.type = 'geotag.image.not_locatable.v1'
                    THEN jsonb_build_object('reason', p.reason, 'detail', left(p.detail, 500)) ELSE '{}' END
            || o.data

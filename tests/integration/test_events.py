@@ -23,13 +23,15 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from benchmarks.null_models import ANSWER
 from schema import queries
-from schema.events import CLOUDEVENTS_JSON, DATA, FAILED, LOCATED, NOT_LOCATABLE, PROMOTED, json_schema
+from schema.events import CLOUDEVENTS_JSON, DATA, FAILED, LOCATED, NOT_LOCATABLE, PROMOTED, Located, json_schema
 from schema.tables import job, label, model_version, outbox, promotion
 from tests.support import ROOT, number_of, wait_for, write_pictures
 from worker.events.beside import switch_events
 from worker.events.publisher import Publisher, events_exchange
 from worker.events.relay import Relay
+from worker.intake.sources import Submission
 from worker.queue.app import make_app
+from worker.queue.enqueue import enqueue
 from worker.settings import Settings
 
 NOWHERE = "<think>Fog.</think><answer>country: Atlantis\ncity: Poseidonis</answer>"
@@ -155,6 +157,18 @@ def test_every_settled_photograph_has_its_event_and_the_last_ones_go_out_before_
     assert {event["data"]["reason"] for event in events if event["type"] == NOT_LOCATABLE} == {"place_unknown"}
     assert [row.position for row in _view(line)] == list(range(1, 51))
     assert {str(row.id) for row in _view(line)} == {event["id"] for event in events}
+
+
+def test_a_known_place_is_told_as_known_also_where_a_model_was_asked(line, tmp_path):
+    [path] = write_pictures(tmp_path / "k", 1, position=(60, 10))
+    enqueue(line.database.engine, [Submission(path.as_uri())], verify=True)
+    with line.working(settings=line.settings.model_copy(update={"events": "on"})):
+        line.wait_until_settled(1)
+    [event] = _view(line)
+    data = Located.model_validate(event.data)
+    assert (data.outcome, data.source, data.lat, data.lon, data.untrained) == ("known", "exif", 60.0, 10.0, False)
+    assert data.prediction_id is not None
+    assert data.city != "Paris"
 
 
 def test_nothing_is_written_while_nobody_wants_events(line, relay):
