@@ -57,7 +57,7 @@ class _OfImage(_Data):
     prediction_id: int | None = None
     model: str | None = None
     model_version: str | None = None
-    untrained: bool = Field(description="Random weights answered: the place means nothing")
+    untrained: bool = Field(description="Random weights answered, and nobody knows better: it means nothing")
 
 
 class Located(_OfImage):

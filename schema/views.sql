@@ -240,30 +240,32 @@ WHERE o.type = 'geotag.image.located.v1' AND num_nulls(p.id, l.id) < 2;
 
 COMMENT ON VIEW event_place IS 'The place that each event of a located photograph tells';
 
+-- One pass over the outbox in the order of its positions, so that a reader's LIMIT ends it early.
 CREATE OR REPLACE VIEW event AS
 SELECT o.position, o.event_id AS id, o.type, o.subject, o.created_at AS time, c.name AS collection,
-       jsonb_strip_nulls(jsonb_build_object(
-           'job_id', j.id, 'collection', c.name, 'uri', event_uri(j.uri), 'uri_shortened', event_uri(j.uri) <> j.uri,
-           'sha256', i.sha256, 'prediction_id', p.id, 'model', m.name, 'model_version', m.version,
-           'untrained', coalesce(m.untrained, false))
+       CASE WHEN j.id IS NULL THEN o.data ELSE jsonb_strip_nulls(
+           jsonb_build_object(
+               'job_id', j.id, 'collection', c.name, 'uri', event_uri(j.uri),
+               'uri_shortened', event_uri(j.uri) <> j.uri, 'sha256', i.sha256, 'prediction_id', p.id,
+               'model', m.name, 'model_version', m.version,
+               'untrained', coalesce(m.untrained, false) AND o.data->>'outcome' IS DISTINCT FROM 'known')
            || CASE WHEN o.type = 'geotag.image.not_locatable.v1'
                    THEN jsonb_build_object('reason', p.reason, 'detail', left(p.detail, 500)) ELSE '{}' END
            || o.data
            || CASE WHEN o.type = 'geotag.image.located.v1'
-                   THEN to_jsonb(e) - ARRAY['outbox_id', 'collection_id'] ELSE '{}' END) AS data,
+                   THEN to_jsonb(e) - ARRAY['outbox_id', 'collection_id'] ELSE '{}' END) END AS data,
        o.id AS outbox_id
 FROM outbox o
-JOIN job j ON j.id = CASE WHEN o.type LIKE 'geotag.image.%' THEN CAST(o.subject AS uuid) END
-JOIN collection c ON c.id = j.collection_id
+LEFT JOIN job j ON j.id = CASE WHEN o.type LIKE 'geotag.image.%' THEN CAST(o.subject AS uuid) END
+LEFT JOIN collection c ON c.id = j.collection_id
 LEFT JOIN image i ON i.id = o.image_id
 LEFT JOIN prediction p ON p.id = o.prediction_id
 LEFT JOIN model_version m ON m.id = p.model_version_id
 LEFT JOIN event_place e ON e.outbox_id = o.id
-WHERE o.position IS NOT NULL AND (o.type <> 'geotag.image.located.v1' OR e.outbox_id IS NOT NULL)
-UNION ALL
-SELECT o.position, o.event_id, o.type, o.subject, o.created_at, NULL, o.data, o.id
-FROM outbox o
-WHERE o.position IS NOT NULL AND o.type NOT LIKE 'geotag.image.%';
+WHERE o.position IS NOT NULL
+  AND CASE WHEN o.type = 'geotag.image.located.v1' THEN j.id IS NOT NULL AND e.outbox_id IS NOT NULL
+           WHEN o.type LIKE 'geotag.image.%' THEN j.id IS NOT NULL
+           ELSE true END;
 
 COMMENT ON VIEW event IS
     'Settled jobs and promotions as events, while they are kept. Read on from the last position that you have seen';

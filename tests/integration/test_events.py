@@ -23,13 +23,15 @@ from sqlalchemy import delete, func, insert, select, text, update
 
 from benchmarks.null_models import ANSWER
 from schema import queries
-from schema.events import CLOUDEVENTS_JSON, DATA, FAILED, LOCATED, NOT_LOCATABLE, PROMOTED, json_schema
+from schema.events import CLOUDEVENTS_JSON, DATA, FAILED, LOCATED, NOT_LOCATABLE, PROMOTED, Located, json_schema
 from schema.tables import job, label, model_version, outbox, promotion
 from tests.support import ROOT, number_of, wait_for, write_pictures
 from worker.events.beside import switch_events
 from worker.events.publisher import Publisher, events_exchange
 from worker.events.relay import Relay
+from worker.intake.sources import Submission
 from worker.queue.app import make_app
+from worker.queue.enqueue import enqueue
 from worker.settings import Settings
 
 NOWHERE = "<think>Fog.</think><answer>country: Atlantis\ncity: Poseidonis</answer>"
@@ -157,6 +159,18 @@ def test_every_settled_photograph_has_its_event_and_the_last_ones_go_out_before_
     assert {str(row.id) for row in _view(line)} == {event["id"] for event in events}
 
 
+def test_a_known_place_is_told_as_known_also_where_a_model_was_asked(line, tmp_path):
+    [path] = write_pictures(tmp_path / "k", 1, position=(60, 10))
+    enqueue(line.database.engine, [Submission(path.as_uri())], verify=True)
+    with line.working(settings=line.settings.model_copy(update={"events": "on"})):
+        line.wait_until_settled(1)
+    [event] = _view(line)
+    data = Located.model_validate(event.data)
+    assert (data.outcome, data.source, data.lat, data.lon, data.untrained) == ("known", "exif", 60.0, 10.0, False)
+    assert data.prediction_id is not None
+    assert data.city != "Paris"
+
+
 def test_nothing_is_written_while_nobody_wants_events(line, relay):
     _settle(line, 5)
     assert _count(line, outbox) == 0
@@ -282,10 +296,9 @@ def test_relays_side_by_side_send_each_event_once(events_on):
 
 
 @pytest.mark.rabbitmq
-def test_while_the_broker_is_away_events_are_readable_and_wait(line, rabbitmq):
-    line.settings = line.settings.model_copy(update={"broker_url": rabbitmq, "events": "on"})
-    switch_events(line.settings, line.database.engine)
-    line.producer = make_app(line.settings, line.database.url)
+@pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
+def test_while_the_broker_is_away_events_are_readable_and_wait(events_on):
+    line = events_on
     nobody = line.settings.model_copy(update={"broker_url": "amqp://guest:guest@127.0.0.1:9//"})
     waiting = Relay(line.database.engine, Publisher(make_app(nobody, line.database.url)), keep_days=7)
     thread = threading.Thread(target=waiting.run)
