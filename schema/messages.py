@@ -11,11 +11,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 LOCATE_TASK = "geotag.locate.v1"
 TRAIN_TASK = "geotag.train.v1"
 LOCATE_QUEUE = "geotag.locate"
+INTERACTIVE_QUEUE = "geotag.locate.interactive"
 INGRESS_QUEUE = "geotag.ingress"
 TRAIN_QUEUE = "geotag.train"
 DEAD_SUFFIX = ".dead"
 JOB_CHANNEL = "globetag_job"
 """LISTEN/NOTIFY channel that wakes dispatchers. A wake-up only: losing a notification costs a second."""
+
+LANES = {1: INTERACTIVE_QUEUE, 0: LOCATE_QUEUE}
+"""The queue of each priority, the most urgent first. Both hold the same messages and share a dead-letter queue.
+
+Two queues, because not every broker knows priorities: quorum queues have two since RabbitMQ 4.0, pgmq has none.
+"""
 
 DEFAULT_COLLECTION = "default"
 

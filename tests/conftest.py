@@ -14,7 +14,7 @@ from kombu import Connection, Queue
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE
+from schema.messages import DEAD_SUFFIX, LANES, LOCATE_QUEUE
 from tests.support import AMQP_URL, own_home, require
 from worker import embedded
 from worker.database import Database, open_database
@@ -100,7 +100,7 @@ def rabbitmq(rabbitmq_vhost: str) -> Iterator[str]:
     """The URL of a RabbitMQ that holds none of our queues."""
     yield rabbitmq_vhost
     with Connection(rabbitmq_vhost) as connection:
-        for name in (LOCATE_QUEUE, LOCATE_QUEUE + DEAD_SUFFIX):
+        for name in (*LANES.values(), LOCATE_QUEUE + DEAD_SUFFIX):
             Queue(name, channel=connection.default_channel).delete()
 
 
@@ -137,7 +137,7 @@ def _rabbitmqctl(*arguments: str) -> bool:
 def _refuse_foreign_messages() -> None:
     """These tests delete their queues: they must not be somebody's."""
     with Connection(AMQP_URL) as connection:
-        for name in (LOCATE_QUEUE, LOCATE_QUEUE + DEAD_SUFFIX):
+        for name in (*LANES.values(), LOCATE_QUEUE + DEAD_SUFFIX):
             try:
                 found = connection.channel().queue_declare(name, passive=True).message_count
             except connection.channel_errors:

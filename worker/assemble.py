@@ -9,6 +9,7 @@ from celery import Celery
 
 from schema import queries
 from worker import registry
+from worker.backoff import Backoff
 from worker.calibrations import versions_in_force
 from worker.database import Database
 from worker.errors import SetupError
@@ -137,8 +138,11 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
             only_text=settings.only_text,
         ),
         limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
-        max_attempts=settings.max_attempts,
-        retry_backoff_s=settings.retry_backoff_s,
+        backoff=Backoff(
+            max_attempts=settings.max_attempts,
+            first_s=settings.retry_backoff_s,
+            give_up_s=settings.give_up_after_h * 3600,
+        ),
     )
     recalls = {"recall": settings.recall, "near_duplicate_cosine": settings.near_duplicate_cosine}
     transactions = PatientTransactions(database.engine)

@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 from celery.exceptions import Reject
 
-from schema.messages import LOCATE_QUEUE, LOCATE_TASK
+from schema.messages import LANES, LOCATE_QUEUE, LOCATE_TASK
 from worker.errors import MessageError
 from worker.queue.broker import celery_options, dead_queue, uses_pgmq
 from worker.settings import Settings
@@ -69,10 +69,12 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
 
 
 def declare_queues(app: Celery, settings: Settings) -> None:
-    """Makes the queues and their dead-letter queues, where they do not exist yet."""
+    """Makes the queues and their dead-letter queues, where they do not exist yet. Both lanes have one together."""
     with app.connection_for_write() as connection:
+        lanes = LANES.values()
+        for name in {LOCATE_QUEUE if queue.name in lanes else queue.name for queue in app.conf.task_queues}:
+            dead_queue(name, settings).bind(connection.default_channel).declare()
         for queue in app.conf.task_queues:
-            dead_queue(queue.name, settings).bind(connection.default_channel).declare()
             queue.bind(connection.default_channel).declare()
 
 

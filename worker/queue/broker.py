@@ -8,7 +8,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 from sqlalchemy.engine import make_url
 
-from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE
+from schema.messages import DEAD_SUFFIX, LANES, LOCATE_QUEUE
 from worker.settings import Settings
 
 BROKER_ERRORS = (KombuError, AMQPError, psycopg.Error, OSError)
@@ -41,19 +41,19 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
                 "pool_size": settings.threads + 4,
             },
             "worker_enable_remote_control": False,  # each worker would add tables for its reply queues
-            "task_queues": [Queue(LOCATE_QUEUE, Exchange("", type="direct"), routing_key=LOCATE_QUEUE)],
+            "task_queues": [Queue(name, Exchange("", type="direct"), routing_key=name) for name in LANES.values()],
         }
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": {"confirm_publish": True},
         "task_default_queue_type": "quorum",
         "worker_detect_quorum_queues": True,
-        "task_queues": [work_queue(LOCATE_QUEUE)],
+        "task_queues": [work_queue(name, dead_of=LOCATE_QUEUE) for name in LANES.values()],
     }
 
 
-def work_queue(name: str) -> Queue:
-    """A quorum queue on RabbitMQ whose refused messages go to its dead-letter queue.
+def work_queue(name: str, *, dead_of: str | None = None) -> Queue:
+    """A quorum queue on RabbitMQ whose refused messages go to its dead-letter queue, or to that of `dead_of`.
 
     Its exchange has its name and is a topic exchange: Celery's delayed delivery on quorum queues wants one.
     Producers may as well use the default exchange, which reaches every queue by its name.
@@ -66,7 +66,7 @@ def work_queue(name: str) -> Queue:
         queue_arguments={
             "x-queue-type": "quorum",
             "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": name + DEAD_SUFFIX,
+            "x-dead-letter-routing-key": (dead_of or name) + DEAD_SUFFIX,
         },
     )
 

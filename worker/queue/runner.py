@@ -10,7 +10,7 @@ import time
 
 from celery import Celery
 
-from schema.messages import LOCATE_QUEUE
+from schema.messages import LANES
 from worker.errors import SetupError
 from worker.queue.consumer import Consumer
 from worker.queue.dispatch import Dispatcher
@@ -22,7 +22,7 @@ class Runner:
 
     def __init__(self, app: Celery, service: Service, dispatcher: Dispatcher | None) -> None:
         self._service = service
-        self._consumer = Consumer(app, name=service.worker, queue=LOCATE_QUEUE)
+        self._consumer = Consumer(app, name=service.worker, queues=LANES.values())
         self._dispatcher = dispatcher
         self._dispatching: threading.Thread | None = None
 
