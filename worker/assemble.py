@@ -17,6 +17,7 @@ from worker.gate import Gate
 from worker.identity import ModelIdentity
 from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
+from worker.intake.guarded import GuardedFetch, host_breakers
 from worker.intake.limits import Limits
 from worker.pipeline import Pipeline, Policy
 from worker.place.doubt import Doubt
@@ -167,11 +168,12 @@ def assemble(settings: Settings, database: Database, models: Models, *, dispatch
     with ExitStack() as stack:
         fetcher = Fetcher(fetch_limits(settings))
         stack.callback(fetcher.close)
+        fetch = GuardedFetch(fetcher.fetch, host_breakers(settings.threads))
 
         def build(engine: Engine, versions: Versions, registered: Registered | None) -> Line:
             ledger = recorder.ledger(versions)
             pipeline = Pipeline(
-                fetch=fetcher.fetch,
+                fetch=fetch,
                 answers=ledger,
                 gate=models.gate,
                 engine=engine,

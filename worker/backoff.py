@@ -1,12 +1,13 @@
 """How long a photograph waits for its next try, and when it is given up.
 
-Waits have full jitter: drawn evenly from nothing up to a ceiling that doubles with each try. Photographs that failed
-together so do not come back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+Waits have full jitter: drawn evenly from nothing up to a ceiling that doubles with each try. Photographs that
+failed together so do not come back together (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog,
+2015).
 A time that the server names (`Retry-After`, RFC 9110, 10.2.3) is kept to, with the jitter on top of it.
 
-A photograph that is put off because its host answers nobody has not been tried: no attempt is counted. It waits for
-about as long again as it has waited, so that a hundred thousand of them cost a host's whole night only a few rounds
-each, and is given up by its age.
+A photograph that is put off because its host answers nobody has not been tried: no attempt is counted. It waits
+for about as long again as it has waited, so that a night without its host costs each of a hundred thousand only a
+few rounds, and is given up by its age.
 """
 
 import random

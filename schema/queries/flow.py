@@ -14,10 +14,11 @@ COUNT_TOLD = text("""
 """)
 
 # Takes up to :room due rows of a lane (a priority) that the broker has not been told of, marks them as told and
-# returns them in the order in which they are to be sent. Collections take turns, however much one of them has queued;
-# a paused one has none. Each is asked for its share only (and :least rows at least), so that the work depends on :room
-# and on how many collections there are, not on how many rows wait. What one has too little of, the next round fills.
-# Jobs that were lost :last_chance times go one at a time, so that the one that kills its worker takes no other along.
+# returns them in the order in which they are to be sent. Collections take turns, however much one of them has
+# queued; a paused one has none. Each is asked for its share only (and :least rows at least), so that the work
+# depends on :room and on how many collections there are, not on how many rows wait. What one has too little of,
+# the next round fills. Jobs that were lost :last_chance times go one at a time, so that the one that kills its
+# worker takes none of the others along.
 TAKE_DUE = text("""
     WITH open AS MATERIALIZED (
         SELECT c.id FROM collection c
@@ -52,12 +53,15 @@ TAKE_DUE = text("""
     SELECT told.id, told.uri FROM told JOIN turns USING (id) ORDER BY turns.place
 """)
 
-# Rows of a lane (NULL: any) that the broker was told of :ago_s ago or longer and that no worker has begun: they are
-# told again. After a short while where the broker has nothing left, else after a long one.
+# Rows of a lane that the broker was told of :ago_s ago or longer and that no worker has begun: it is told again,
+# after a short while where it has nothing left, else after a long one. What a worker is beginning is passed over.
 FORGET_TOLD = text("""
-    UPDATE job SET published_at = NULL
-    WHERE state = 'queued' AND published_at < now() - make_interval(secs => :ago_s)
-      AND (CAST(:lane AS smallint) IS NULL OR priority = :lane)
+    WITH forgotten AS (
+        SELECT id FROM job
+        WHERE state = 'queued' AND priority = :lane AND published_at < now() - make_interval(secs => :ago_s)
+        FOR UPDATE SKIP LOCKED
+    )
+    UPDATE job SET published_at = NULL FROM forgotten WHERE job.id = forgotten.id
 """)
 
 # ---------------------------------------------------------------- pausing and cancelling
@@ -69,8 +73,8 @@ PAUSE = text("UPDATE collection SET paused_at = coalesce(paused_at, now()) WHERE
 # It goes on.
 RESUME = text("UPDATE collection SET paused_at = NULL WHERE name = :name RETURNING id")
 
-# Takes up to :most queued jobs of a collection or a batch (NULL: any) back. Messages that are out find them settled.
-# Returns the count.
+# Takes up to :most queued jobs of a collection or a batch (NULL: any) back. Messages that are out find them
+# settled. Returns the count.
 CANCEL = text("""
     WITH chosen AS (
         SELECT id FROM job

@@ -96,8 +96,8 @@ UNPUBLISH = text("""
 # ---------------------------------------------------------------- working
 
 # Starts queued jobs (:ids) and counts the attempt, committed before any work is done. Jobs that are not returned
-# are taken, settled or unknown, or their collection is paused: those are handed back, to be published again when it
-# goes on. A job that was lost waits for the dispatcher, which decides when it may be tried again: a broker that
+# are taken, settled or unknown, or their collection is paused: those are handed back, to be published again when
+# it goes on. A job that was lost waits for the dispatcher, which decides when it may be tried again: a broker that
 # redelivers a dead worker's messages would start all of them together.
 CLAIM = text("""
     WITH wanted AS (
@@ -117,7 +117,7 @@ CLAIM = text("""
 """)
 
 # Rows: id, collection, uri, hints, verify, priority. Jobs that a foreign producer sent straight to the workers:
-# made and started at once, or only made where their collection is paused. Rows that are not returned are not started.
+# made and started at once, or only made where their collection is paused. What is not returned is not started.
 CLAIM_FOREIGN = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -185,8 +185,8 @@ SAVE = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             n integer, job_id uuid, state text, outcome text, reason text, detail text, reused boolean,
-            retry_in_s double precision, untried boolean, image_id bigint, prediction_id bigint, image jsonb, label jsonb,
-            prediction jsonb, trace jsonb)
+            retry_in_s double precision, untried boolean, image_id bigint, prediction_id bigint, image jsonb,
+            label jsonb, prediction jsonb, trace jsonb)
     ), images AS (
         INSERT INTO image (sha256, format, width_px, height_px, size_bytes, taken_at, caption, data_mining,
                            metadata_notes, embedding, embedding_model_id)

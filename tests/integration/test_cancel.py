@@ -13,8 +13,8 @@ from worker.commands.collection import command as collection
 from worker.commands.enqueue import command as enqueue
 from worker.commands.status import command as status
 from worker.errors import SetupError
-from worker.queue.enqueue import enqueue as put
 from worker.intake.sources import Submission
+from worker.queue.enqueue import enqueue as put
 
 
 @pytest.fixture
@@ -22,7 +22,11 @@ def call(database, monkeypatch):
     monkeypatch.setenv("GLOBETAG_DATABASE_URL", database.url)
     monkeypatch.setenv("COLUMNS", "200")
     for name, count in (("press", 5), ("letters", 3)):
-        put(database.engine, [Submission(f"file:///{name}/{number}.jpg") for number in range(count)], collection=name)
+        put(
+            database.engine,
+            [Submission(f"file:///{name}/{number}.jpg") for number in range(count)],
+            collection=name,
+        )
 
     def call(command, *arguments, typed=None):
         done = CliRunner().invoke(command, arguments, input=typed)

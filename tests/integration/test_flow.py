@@ -94,8 +94,10 @@ def test_an_interactive_photograph_passes_what_waits_in_the_broker(line, tmp_pat
         urgent = LANES[1]
         with line.producer.connection_for_write() as broker:
             wait_for(
-                lambda: line.jobs()["0120.png"].published_at and waiting(broker, urgent) == 0
-                or line.settings.broker_url is None and waiting(broker, urgent) == 1,
+                lambda: (
+                    (line.jobs()["0120.png"].published_at and waiting(broker, urgent) == 0)
+                    or (line.settings.broker_url is None and waiting(broker, urgent) == 1)
+                ),
                 "the urgent message to be with the worker, or first in the broker",
             )
         for _ in range(200):
@@ -216,8 +218,10 @@ def test_messages_that_are_out_when_their_collection_is_paused_are_handed_back(l
     with line.working(dispatch=False):
         wait_for(lambda: line.messages() == 0, "all messages to be taken")
         wait_for(
-            lambda: {(row.state, row.published_at, row.attempts) for row in line.jobs().values()}
-            == {("queued", None, 0)},
+            lambda: (
+                {(row.state, row.published_at, row.attempts) for row in line.jobs().values()}
+                == {("queued", None, 0)}
+            ),
             "the rows to be handed back",
         )
     _set_paused(line, "default", queries.flow.RESUME)
@@ -289,5 +293,3 @@ def test_a_retry_of_all_failures_leaves_what_was_cancelled(line):
         chosen = {"collection": None, "batch_id": "00000000-0000-0000-0000-000000000000"}
         assert connection.execute(queries.jobs.RETRY_FAILED, chosen | {"reason": None}).scalar_one() == 2
         assert connection.execute(queries.jobs.RETRY_FAILED, chosen | {"reason": "cancelled"}).scalar_one() == 3
-
-

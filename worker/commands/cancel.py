@@ -16,7 +16,7 @@ _AT_ONCE = 10_000  # rows in a transaction: workers that claim meanwhile never w
 
 @click.command()
 @click.option("--collection", help="All that is queued of this collection.")
-@click.option("--batch", type=click.UUID, help="All that is queued of this submission; `globetag enqueue` names it.")
+@click.option("--batch", type=click.UUID, help="All that is queued of one `globetag enqueue`, which names it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(collection: str | None, batch: uuid.UUID | None, yes: bool) -> None:
     """Take queued photographs back: they end as failed, with the reason `cancelled`.

@@ -1,7 +1,7 @@
 """Rows to broker: publishes jobs that are due, keeps the broker shallow, and brings lost jobs back.
 
-Postgres is the truth and the broker a wake-up. Several dispatchers may run: they take turns at counting what is out
-and taking rows, so that together they keep the bound, and `SKIP LOCKED` keeps them clear of who claims or cancels.
+Postgres is the truth and the broker a wake-up. Several dispatchers may run: they take turns at counting what is
+out and taking rows, so that together they keep the bound; `SKIP LOCKED` keeps them clear of who claims or cancels.
 If every message were lost, the rows would be published again; a message too many finds its job taken or settled
 and is dropped.
 
@@ -125,7 +125,8 @@ class Dispatcher:
         with self._database.begin() as database:
             swept = database.execute(queries.jobs.SWEEP_LEASES, {"max_losses": MAX_LOSSES}).all()
         with self._database.begin() as database:
-            database.execute(queries.flow.FORGET_TOLD, {"ago_s": _REPUBLISH_AFTER_S, "lane": None})
+            for lane in LANES:
+                database.execute(queries.flow.FORGET_TOLD, {"ago_s": _REPUBLISH_AFTER_S, "lane": lane})
         if swept:
             dead = [str(row.id) for row in swept if row.state == JobState.DEAD]
             log.warning("%d jobs lost their worker; %d are queued again", len(swept), len(swept) - len(dead))
