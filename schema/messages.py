@@ -31,7 +31,11 @@ _JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
 
 def _storable(value: str) -> str:
     """Postgres stores neither NUL nor lone surrogates; a producer that sends them is told so."""
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    try:
+        value.encode()  # refuses lone surrogates, and is quicker than a look at each character
+    except UnicodeEncodeError:
+        raise ValueError("contains NUL or a lone surrogate") from None
+    if "\x00" in value:
         raise ValueError("contains NUL or a lone surrogate")
     return value
 

@@ -36,7 +36,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`failures` in a row open a circuit for `open_s`, for twice as long after each failed trial, up to `longest_s`.
+    """`failures` in a row open a circuit for `open_s`, twice as long after each failed trial, up to `longest_s`.
 
     At most `most_calls` run at once for a key; a call that lasts `slow_s` may be hanging.
     """

@@ -132,7 +132,7 @@ class TraceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How a job ends. `state` QUEUED means: try again in `retry_in_s`; `untried`: this was no try and does not count.
+    """How a job ends. `state` QUEUED means: try again in `retry_in_s`; `untried`: it was no try, uncounted.
 
     Ids are given instead of records where the rows exist already (`reused`).
     """

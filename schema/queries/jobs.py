@@ -6,7 +6,9 @@ from sqlalchemy import text
 
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
-# A running job keeps what it was started with, so that a change shows the next time. Returns the ids of each kind.
+# A running job keeps what it was started with, so that a change shows the next time. :ids are those of the rows
+# (known apart, so that the planner finds them by index). Returns how many there are of each kind, and the ids of
+# those that have to be put back into the queue.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -17,7 +19,7 @@ ENQUEUE = text("""
                OR (CAST(:pipeline_version AS text) IS NOT NULL
                    AND j.pipeline_version IS DISTINCT FROM :pipeline_version
                    AND j.state IN ('done', 'failed')) AS changed
-        FROM job j JOIN given g USING (id)
+        FROM job j JOIN given g USING (id) WHERE j.id = ANY(CAST(:ids AS uuid[]))
     ), written AS (
         INSERT INTO job (id, collection_id, uri, source_tag, hints, verify, priority, batch_id)
         SELECT id, :collection_id, uri, source_tag, hints, verify, priority, CAST(:batch_id AS uuid)
@@ -34,7 +36,9 @@ ENQUEUE = text("""
                WHEN b.state IN ('queued', 'running') THEN 'waiting'
                WHEN b.changed THEN 'changed'
                ELSE b.state END, 'new') AS kind,
-           array_agg(w.id) AS ids
+           count(*) AS jobs,
+           array_agg(CAST(w.id AS text))
+               FILTER (WHERE b.changed AND b.state NOT IN ('queued', 'running')) AS changed
     FROM written w LEFT JOIN before b USING (id) GROUP BY 1
 """)
 

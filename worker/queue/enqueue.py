@@ -1,9 +1,13 @@
 """Submissions become rows. Enqueueing the same photograph twice is one job; what has changed is queued again."""
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from typing import TypeVar
 
 import orjson
 from sqlalchemy import Engine
@@ -12,7 +16,10 @@ from schema import queries
 from schema.messages import DEFAULT_COLLECTION, JOB_CHANNEL, LocateRequest
 from worker.intake.sources import Problem, Submission
 
-_CHUNK = 1000
+_CHUNK = 5000
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(slots=True)
@@ -58,44 +65,57 @@ def enqueue(
     pipeline_version: str | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Enqueued:
-    """Writes jobs for all that was found, a thousand in a transaction, and wakes the dispatchers.
+    """Writes jobs for all that was found, some thousand in a transaction, and wakes the dispatchers.
 
     Stopping it in the middle loses nothing: what was written stays, and a second call goes on from there.
     `pipeline_version`: jobs that another pipeline settled are queued again. `on_progress` is told of each group's
     size. What is no valid job becomes a `Problem` in the result and stops nothing.
     """
     result = Enqueued(batch_id=str(uuid.uuid4()))
+    asked = {"batch_id": result.batch_id, "pipeline_version": pipeline_version}
     requests = _requests(found, collection, verify, priority, result)
-    while chunk := list(islice(requests, _CHUNK)):
-        with database.begin() as connection:
-            for name in sorted({request.collection for request, _ in chunk}):
-                collection_id = connection.execute(
-                    queries.collections.ENSURE_COLLECTION, {"name": name}
-                ).scalar_one()
-                rows = {
-                    request.effective_job_id: _row(request, tag)
-                    for request, tag in chunk
-                    if request.collection == name
-                }
-                named = sum(request.collection == name for request, _ in chunk)
-                result.repeated += named - len(rows)
-                kinds = connection.execute(
-                    queries.jobs.ENQUEUE,
-                    {
-                        "rows": orjson.dumps(list(rows.values())).decode(),
-                        "collection_id": collection_id,
-                        "batch_id": result.batch_id,
-                        "pipeline_version": pipeline_version,
-                    },
-                )
-                for kind, ids in kinds.all():
-                    if kind == "changed":
-                        connection.execute(queries.jobs.REQUEUE, {"ids": [str(job_id) for job_id in ids]})
-                    field_name = _KINDS[kind]
-                    setattr(result, field_name, getattr(result, field_name) + len(ids))
-            connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
-        on_progress(len(chunk))
+    chunks = iter(lambda: list(islice(requests, _CHUNK)), [])
+    for count, kinds in _one_behind(chunks, partial(_write, database, asked)):
+        jobs = sum(kinds.values())
+        result.repeated += count - jobs
+        for kind, number in kinds.items():
+            setattr(result, _KINDS[kind], getattr(result, _KINDS[kind]) + number)
+        on_progress(count)
     return result
+
+
+def _one_behind(items: Iterable[T], work: Callable[[T], U]) -> Iterator[U]:
+    """The results of `work`, in order. It works in a thread of its own while the next item is made."""
+    before: Future[U] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="enqueue") as thread:
+        for item in items:
+            if before is not None:
+                yield before.result()
+            before = thread.submit(work, item)
+        if before is not None:
+            yield before.result()
+
+
+def _write(
+    database: Engine, asked: Mapping[str, str | None], chunk: Sequence[tuple[LocateRequest, str | None]]
+) -> tuple[int, Counter[str]]:
+    """Writes a chunk in one transaction. Returns its size, and how many jobs of each kind it made or named."""
+    by_collection: dict[str, dict[str, dict[str, object]]] = {}
+    for request, tag in chunk:
+        row = _row(request, tag)
+        by_collection.setdefault(request.collection, {})[str(row["id"])] = row
+    kinds: Counter[str] = Counter()
+    with database.begin() as connection:
+        for name, rows in sorted(by_collection.items()):
+            collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar_one()
+            given = {"rows": orjson.dumps(list(rows.values())).decode(), "ids": list(rows)}
+            written = connection.execute(queries.jobs.ENQUEUE, {"collection_id": collection_id, **given, **asked})
+            for kind, jobs, changed in written.all():
+                if changed:
+                    connection.execute(queries.jobs.REQUEUE, {"ids": changed})
+                kinds[kind] += jobs
+        connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
+    return len(chunk), kinds
 
 
 def _requests(
