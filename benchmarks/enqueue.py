@@ -1,6 +1,6 @@
 """A million photographs at once: how fast they become jobs, in how much memory, and how deep the broker gets then.
 
-A CSV manifest of `--rows` web addresses goes through the very code of `globetag enqueue` into an embedded Postgres.
+A CSV manifest of `--rows` web addresses goes through the code of `globetag enqueue` into an embedded Postgres.
 Then three dispatchers publish and a whole worker with null models takes up what they publish, on each broker for a
 while: it refuses each address, which lies on this machine, so that a photograph costs only its way through the
 queue.
@@ -104,7 +104,7 @@ def _enqueue(database: Database, manifest: Path, rows: int) -> dict[str, float |
                 f"{done:,} rows, {done / (time.perf_counter() - began_s):,.0f}/s, {rss_mb[-1]:,.0f} MB", flush=True
             )
 
-    began_s = time.perf_counter()
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     result = enqueue(database.engine, iter_submissions([str(manifest)]), on_progress=look)
     took_s, took_cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     if result.new != rows:
@@ -129,6 +129,7 @@ def _take(database: Database, settings: Settings) -> dict[str, float | None]:
     took_ms = []
     with database.engine.connect() as connection:
         for _ in range(_ROUNDS):
+            connection.execute(queries.flow.BEGIN_ROUND)
             began_s = time.perf_counter()
             taken = connection.execute(queries.flow.TAKE_DUE, asked).all()
             took_ms.append((time.perf_counter() - began_s) * 1000)

@@ -4,9 +4,14 @@ from sqlalchemy import text
 
 # ---------------------------------------------------------------- publishing
 
-# One dispatcher at a time counts what is out and takes rows, so that all of them together keep the bound. The lock
-# ends with the transaction, before anything is sent: one that hangs with the broker holds up nobody.
-BEGIN_ROUND = text("SELECT pg_try_advisory_xact_lock(7453285198)")
+# One dispatcher at a time counts what is out and takes rows, so that all of them together keep the bound: is it
+# this one? The lock ends with the transaction, before anything is sent: one that hangs with the broker holds up
+# nobody. The settings, for this transaction only, keep the planner to the index that was made for TAKE_DUE: until a bulk
+# load has been analyzed, which may take a minute, it would sort all that waits in each round.
+BEGIN_ROUND = text("""
+    SELECT pg_try_advisory_xact_lock(7453285198) AS is_ours,
+           set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true)
+""")
 
 # How many jobs of a lane the broker was told of that no worker has begun: in the broker, or on their way there.
 COUNT_TOLD = text("""
@@ -21,11 +26,13 @@ COUNT_TOLD = text("""
 # worker takes none of the others along.
 TAKE_DUE = text("""
     WITH open AS MATERIALIZED (
-        SELECT c.id FROM collection c
-        WHERE c.paused_at IS NULL AND EXISTS (
+        SELECT c.id FROM collection c, LATERAL (
             SELECT FROM job j
             WHERE j.collection_id = c.id AND j.priority = :lane AND j.due_at <= now()
-              AND j.state = 'queued' AND j.published_at IS NULL)
+              AND j.state = 'queued' AND j.published_at IS NULL
+            ORDER BY j.due_at LIMIT 1
+        ) first
+        WHERE c.paused_at IS NULL
     ), turns AS MATERIALIZED (
         SELECT of_one.id, row_number() OVER (ORDER BY of_one.turn, of_one.due_at, of_one.id) AS place
         FROM open, LATERAL (
@@ -44,13 +51,14 @@ TAKE_DUE = text("""
         ) of_one
         ORDER BY place LIMIT :room
     ), due AS (
-        SELECT id FROM job
-        WHERE id = ANY(ARRAY(SELECT id FROM turns)) AND state = 'queued' AND published_at IS NULL
+        SELECT id, array_position(ARRAY(SELECT id FROM turns ORDER BY place), id) AS place FROM job
+        WHERE id = ANY(ARRAY(SELECT id FROM turns)) AND state = 'queued'
+          AND coalesce(published_at, '-infinity') = '-infinity'  -- so written that nothing but the key can find it
         FOR UPDATE SKIP LOCKED
     ), told AS (
-        UPDATE job SET published_at = now() FROM due WHERE job.id = due.id RETURNING job.id, job.uri
+        UPDATE job SET published_at = now() FROM due WHERE job.id = due.id RETURNING job.id, job.uri, due.place
     )
-    SELECT told.id, told.uri FROM told JOIN turns USING (id) ORDER BY turns.place
+    SELECT id, uri FROM told ORDER BY place
 """)
 
 # Rows of a lane that the broker was told of :ago_s ago or longer and that no worker has begun: it is told again,

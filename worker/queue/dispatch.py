@@ -87,7 +87,7 @@ class Dispatcher:
         self._sweep()
         in_broker = {queue: waiting(broker, queue) for queue in LANES.values()}
         with self._database.begin() as database:
-            if not database.execute(queries.flow.BEGIN_ROUND).scalar_one():
+            if not database.execute(queries.flow.BEGIN_ROUND).one().is_ours:
                 return None
             rooms, due = self._take(database, in_broker)
         for queue, rows in due.items():
