@@ -6,8 +6,8 @@ from sqlalchemy import text
 
 # One dispatcher at a time counts what is out and takes rows, so that all of them together keep the bound: is it
 # this one? The lock ends with the transaction, before anything is sent: one that hangs with the broker holds up
-# nobody. The settings, for this transaction only, keep the planner to the index that was made for TAKE_DUE: until a bulk
-# load has been analyzed, which may take a minute, it would sort all that waits in each round.
+# nobody. The settings, for this transaction only, keep the planner to the index that was made for TAKE_DUE: until
+# a bulk load has been analyzed, which may take a minute, it would sort all that waits in each round.
 BEGIN_ROUND = text("""
     SELECT pg_try_advisory_xact_lock(7453285198) AS is_ours,
            set_config('enable_sort', 'off', true), set_config('enable_seqscan', 'off', true)
