@@ -6,9 +6,8 @@ from sqlalchemy import text
 
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
-# A running job keeps what it was started with, so that a change shows the next time. :ids are those of the rows
-# (known apart, so that the planner finds them by index). Returns how many there are of each kind, and the ids of
-# those that have to be put back into the queue.
+# A running job keeps what it was started with, so that a change shows the next time. Returns how many
+# there are of each kind, and the ids of those that have to be put back into the queue.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -19,7 +18,7 @@ ENQUEUE = text("""
                OR (CAST(:pipeline_version AS text) IS NOT NULL
                    AND j.pipeline_version IS DISTINCT FROM :pipeline_version
                    AND j.state IN ('done', 'failed')) AS changed
-        FROM job j JOIN given g USING (id) WHERE j.id = ANY(CAST(:ids AS uuid[]))
+        FROM given g, LATERAL (SELECT * FROM job WHERE job.id = g.id LIMIT 1) j  -- one by one, by the key
     ), written AS (
         INSERT INTO job (id, collection_id, uri, source_tag, hints, verify, priority, batch_id)
         SELECT id, :collection_id, uri, source_tag, hints, verify, priority, CAST(:batch_id AS uuid)

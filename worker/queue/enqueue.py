@@ -108,8 +108,8 @@ def _write(
     with database.begin() as connection:
         for name, rows in sorted(by_collection.items()):
             collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar_one()
-            given = {"rows": orjson.dumps(list(rows.values())).decode(), "ids": list(rows)}
-            written = connection.execute(queries.jobs.ENQUEUE, {"collection_id": collection_id, **given, **asked})
+            given = {"rows": orjson.dumps(list(rows.values())).decode(), "collection_id": collection_id}
+            written = connection.execute(queries.jobs.ENQUEUE, {**given, **asked})
             for kind, jobs, changed in written.all():
                 if changed:
                     connection.execute(queries.jobs.REQUEUE, {"ids": changed})
