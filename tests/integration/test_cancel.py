@@ -11,6 +11,7 @@ from schema.tables import job
 from worker.commands.cancel import command as cancel
 from worker.commands.collection import command as collection
 from worker.commands.enqueue import command as enqueue
+from worker.commands.run import refuse_paused
 from worker.commands.status import command as status
 from worker.errors import SetupError
 from worker.intake.sources import Submission
@@ -72,6 +73,14 @@ def test_a_submission_is_taken_back_by_the_name_that_enqueue_gives_it(call, data
     [batch] = re.findall(r"globetag cancel --batch (\S+)`", call(enqueue, str(manifest), "--collection", "press"))
     assert call(cancel, "--batch", batch, "--yes").strip() == "2 photographs are cancelled"
     assert _reasons(database) == {"cancelled": 2, None: 8}
+
+
+def test_a_run_that_would_wait_for_a_paused_collection_says_so(call, database):
+    call(collection, "press", "--pause")
+    with pytest.raises(SetupError, match="globetag collection press --resume"):
+        refuse_paused(database, "press")
+    refuse_paused(database, "letters")
+    refuse_paused(database, "not there yet")
 
 
 def test_nothing_is_cancelled_by_mistake(call, database):
