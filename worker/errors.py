@@ -3,6 +3,7 @@
     GlobetagError
     ├── SetupError      stop the process: settings, database, broker or model are wrong; one line, what to do
     ├── MessageError    dead-letter the message: it will never become a job
+    ├── Draining        give the message back to the broker: the worker stops
     └── JobError        the job ends as failed, with a reason from the closed list
         └── Transient   ... unless attempts are left: then it is tried again later (`worker.backoff`)
             └── PutOff  ... not tried at all, because what it needs answers nobody: no attempt is counted
@@ -26,6 +27,10 @@ class SetupError(GlobetagError):
 
 class MessageError(GlobetagError):
     """A message that can never become a job: bad fields, unknown type. Goes to the dead-letter queue."""
+
+
+class Draining(GlobetagError):
+    """The worker stops, and begins nothing more: the message goes back to the broker untouched."""
 
 
 class JobError(GlobetagError):

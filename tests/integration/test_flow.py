@@ -106,6 +106,37 @@ def test_an_interactive_photograph_passes_what_waits_in_the_broker(line, tmp_pat
     assert order.index(120) <= line.settings.threads + 12, "no more than a batch of messages before it"
 
 
+def test_a_worker_that_stops_begins_nothing_of_what_it_was_handed_in_the_other_lane(line, tmp_path):
+    threads = line.settings.threads
+    paths = write_pictures(tmp_path / "pictures", 2 * threads)
+    line.enqueue(paths[:threads])
+    release, begun = threading.Event(), threading.Semaphore(0)
+
+    def say(_image):
+        begun.release()
+        assert release.wait(60)
+        return "<think>A.</think><answer>country: France\ncity: Paris</answer>"
+
+    with line.working(say) as worker:
+        for _ in range(threads):
+            assert begun.acquire(timeout=60)
+        line.enqueue(paths[threads:], priority=1)
+
+        def published():
+            return all(row.published_at for row in line.jobs().values())
+
+        wait_for(published, "the urgent ones to be with the worker or the broker")
+        stopping = threading.Thread(target=worker.runner.stop)
+        stopping.start()
+        wait_for(lambda: worker.service._draining, "the worker to take nothing more")
+        release.set()
+        stopping.join(60)
+        assert not stopping.is_alive()
+    assert line.states() == {"done": threads, "queued": threads}
+    assert {row.attempts for row in line.jobs().values() if row.state == "queued"} == {0}
+    assert line.messages(INTERACTIVE_QUEUE) == threads
+
+
 # --- collections take turns ---
 
 

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import Reject
 
 from schema.messages import LANES, LOCATE_QUEUE, LOCATE_TASK
-from worker.errors import MessageError
+from worker.errors import Draining, MessageError
 from worker.queue.broker import celery_options, dead_queue, uses_pgmq
 from worker.settings import Settings
 
@@ -21,8 +21,8 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
     """Returns the application. Producers leave `handle` away; a worker gives what does the work.
 
     `handle(fields)` gets the message's keyword arguments and returns when the outcome is committed. It raises
-    `MessageError` for a message that can never become a job; anything else that it raises returns the message
-    to the broker.
+    `MessageError` for a message that can never become a job, and `Draining` when it begins none any more; anything
+    else that it raises returns the message to the broker, too.
     """
     app = Celery("globetag", set_as_current=False)
     app.conf.update(
@@ -57,6 +57,8 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
             if args:
                 raise MessageError(f"{LOCATE_TASK} takes keyword arguments only")
             handle(fields)
+        except Draining as error:
+            raise Reject("the worker stops", requeue=True) from error
         except MessageError as error:
             log.error("message refused: %s", error)
             dead_letter(app, settings, LOCATE_QUEUE, LOCATE_TASK, args, fields, error)

@@ -49,6 +49,7 @@ class Runner:
         if self._dispatcher is not None:
             self._dispatcher.stop()
         self._consumer.stop_taking()
+        self._service.stop_taking()
         drained = self._drain(drain_s, at_once)
         timeout_s = None if drained else 5.0
         self._consumer.end(timeout_s)
