@@ -1,9 +1,9 @@
 """A million photographs at once: how fast they become jobs, in how much memory, and how deep the broker gets then.
 
 A CSV manifest of `--rows` web addresses goes through the code of `globetag enqueue` into an embedded Postgres.
-Then three dispatchers publish and a whole worker with null models takes up what they publish, on each broker for a
-while: it refuses each address, which lies on this machine, so that a photograph costs only its way through the
-queue.
+Then three dispatchers publish, at first into a queue that nobody reads; then a whole worker with null models takes
+up what they publish, on each broker for a while: it refuses each address, which lies on this machine, so that a
+photograph costs only its way through the queue.
 
 Figures: `rows_per_s` and `peak_mb` (the resident set of the enqueueing process; `growth_mb`: after the first
 tenth), `cpu_rows_per_s` (rows for each second that this process computed: what other work on the machine does not
@@ -153,10 +153,12 @@ def _drain(name: str, settings: Settings, database: Database, seconds: float) ->
             assemble(settings, database, models, dispatch=True) as worker,
             _more_dispatchers(worker, database, settings),
         ):
+            filled, _ = _watch(worker, database, seconds / 3, urgent_too=False)
             before = _settled(database)
             worker.runner.start()
             began_s = time.perf_counter()
             deepest, urgent = _watch(worker, database, seconds)
+            deepest = max(deepest, filled)
             took_s = time.perf_counter() - began_s
             drained = _settled(database) - before
             worker.runner.stop()
@@ -172,15 +174,17 @@ def _drain(name: str, settings: Settings, database: Database, seconds: float) ->
     }
 
 
-def _watch(worker: Worker, database: Database, seconds: float) -> tuple[int, list[str]]:
-    """Looks at both lanes all the time, and puts an urgent photograph in at each tenth of it."""
+def _watch(
+    worker: Worker, database: Database, seconds: float, *, urgent_too: bool = True
+) -> tuple[int, list[str]]:
+    """Looks at both lanes all the time, and puts an urgent photograph in at each tenth of it, if `urgent_too`."""
     deepest = 0
     urgent: list[str] = []
     until_s = time.perf_counter() + seconds
     with worker.app.connection_for_write() as broker:
         while (left_s := until_s - time.perf_counter()) > 0:
             deepest = max(deepest, *(waiting(broker, queue) for queue in LANES.values()))
-            if len(urgent) < 9 and left_s < seconds * (1 - (len(urgent) + 1) / 10):
+            if urgent_too and len(urgent) < 9 and left_s < seconds * (1 - (len(urgent) + 1) / 10):
                 urgent.append(f"{_ADDRESS}/urgent/{time.time_ns()}.jpg")
                 enqueue(database.engine, [Submission(urgent[-1])], priority=1)
             time.sleep(_LOOK_EVERY_S)
