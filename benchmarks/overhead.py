@@ -129,6 +129,8 @@ class _Idle:
 
     def start(self) -> None: ...
 
+    def stop_taking(self) -> None: ...
+
     def wait_until_idle(self, _: float | None = None) -> bool:
         return True
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 LOCATE_TASK = "geotag.locate.v1"
 TRAIN_TASK = "geotag.train.v1"
 LOCATE_QUEUE = "geotag.locate"
+INTERACTIVE_QUEUE = "geotag.locate.interactive"
 INGRESS_QUEUE = "geotag.ingress"
 TRAIN_QUEUE = "geotag.train"
 DEAD_SUFFIX = ".dead"
@@ -21,6 +22,12 @@ JOB_CHANNEL = "globetag_job"
 SUBMISSION_CHANNEL = "globetag_submission"
 """The same for rows of the table `submission`, which wake `globetag ingress`."""
 
+LANES = {1: INTERACTIVE_QUEUE, 0: LOCATE_QUEUE}
+"""The queue of each priority, the most urgent first. Both hold the same messages and share a dead-letter queue.
+
+Two queues, because not every broker knows priorities: quorum queues have two since RabbitMQ 4.0, pgmq has none.
+"""
+
 DEFAULT_COLLECTION = "default"
 MAX_URI_CHARACTERS = 8192
 
@@ -29,7 +36,11 @@ _JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
 
 def _storable(value: str) -> str:
     """Postgres stores neither NUL nor lone surrogates; a producer that sends them is told so."""
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
+    try:
+        value.encode()  # refuses lone surrogates, and is quicker than a look at each character
+    except UnicodeEncodeError:
+        raise ValueError("contains NUL or a lone surrogate") from None
+    if "\x00" in value:
         raise ValueError("contains NUL or a lone surrogate")
     return value
 

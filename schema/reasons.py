@@ -72,6 +72,7 @@ class Reason(StrEnum):
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
     UNKNOWN_REGION = "unknown_region"
+    CANCELLED = "cancelled"
     GATE_BELOW_THRESHOLD = "gate_below_threshold"
     NO_PLACE_STATED = "no_place_stated"
     PLACE_UNKNOWN = "place_unknown"
@@ -200,6 +201,7 @@ _SENTENCES = {
     Reason.WORKER_LOST: "The worker process died each time it worked on this photograph.",
     Reason.INTERNAL_ERROR: "A defect in Globetag stopped the work on this photograph; the log has the details.",
     Reason.UNKNOWN_REGION: "The region that was given with the photograph is not one that the gazetteer knows.",
+    Reason.CANCELLED: "Somebody took it back before it was begun.",
     Reason.GATE_BELOW_THRESHOLD: "The gate finds too little in the picture to tell where it was taken.",
     Reason.NO_PLACE_STATED: "The model says that the place cannot be told from this picture.",
     Reason.PLACE_UNKNOWN: "The model named a place that the gazetteer does not know.",

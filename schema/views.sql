@@ -102,9 +102,10 @@ SELECT c.name AS collection, count(j.id) AS jobs,
        count(*) FILTER (WHERE j.outcome = 'not_locatable') AS not_locatable,
        count(*) FILTER (WHERE j.state = 'failed') AS failed,
        count(*) FILTER (WHERE j.state = 'dead') AS dead,
-       max(j.finished_at) AS last_settled
+       max(j.finished_at) AS last_settled,
+       c.paused_at AS paused_since
 FROM collection c LEFT JOIN job j ON j.collection_id = c.id
-GROUP BY c.name;
+GROUP BY c.name, c.paused_at;
 
 COMMENT ON VIEW collection_progress IS 'How far each collection is: what came in is the sum of what stands here';
 

@@ -14,7 +14,7 @@ from kombu import Connection, Queue
 from psycopg import sql
 from sqlalchemy.engine import make_url
 
-from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, LOCATE_QUEUE
+from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, LANES, LOCATE_QUEUE
 from tests.support import AMQP_URL, own_home, require
 from worker import embedded
 from worker.database import Database, open_database
@@ -23,7 +23,7 @@ from worker.settings import PREFIX, Settings
 
 _TEMPLATE = "template_globetag"
 _numbers = itertools.count()
-OUR_QUEUES = [name + suffix for name in (LOCATE_QUEUE, INGRESS_QUEUE) for suffix in ("", DEAD_SUFFIX)]
+OUR_QUEUES = [*LANES.values(), INGRESS_QUEUE, LOCATE_QUEUE + DEAD_SUFFIX, INGRESS_QUEUE + DEAD_SUFFIX]
 
 
 @pytest.fixture(autouse=True)

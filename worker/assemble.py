@@ -9,6 +9,7 @@ from celery import Celery
 
 from schema import queries
 from worker import registry
+from worker.backoff import Backoff
 from worker.calibrations import versions_in_force
 from worker.database import Database
 from worker.errors import SetupError
@@ -17,6 +18,7 @@ from worker.gate import Gate
 from worker.identity import ModelIdentity
 from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
+from worker.intake.guarded import GuardedFetch, host_breakers
 from worker.intake.limits import Limits
 from worker.pipeline import Pipeline, Policy
 from worker.place.doubt import Doubt
@@ -160,8 +162,11 @@ def assemble(
             only_text=settings.only_text,
         ),
         limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
-        max_attempts=settings.max_attempts,
-        retry_backoff_s=settings.retry_backoff_s,
+        backoff=Backoff(
+            max_attempts=settings.max_attempts,
+            first_s=settings.retry_backoff_s,
+            give_up_s=settings.give_up_after_h * 3600,
+        ),
     )
     recalls = {"recall": settings.recall, "near_duplicate_cosine": settings.near_duplicate_cosine}
     transactions = PatientTransactions(database.engine)
@@ -186,11 +191,12 @@ def assemble(
     with ExitStack() as stack:
         fetcher = Fetcher(fetch_limits(settings))
         stack.callback(fetcher.close)
+        fetch = GuardedFetch(fetcher.fetch, host_breakers(settings.threads))
 
         def build(engine: Engine, versions: Versions, registered: Registered | None) -> Line:
             ledger = recorder.ledger(versions)
             pipeline = Pipeline(
-                fetch=fetcher.fetch,
+                fetch=fetch,
                 answers=ledger,
                 gate=models.gate,
                 engine=engine,

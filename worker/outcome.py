@@ -25,7 +25,10 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed job. `attempts` counts this try; `losses` how often a worker died with it in work."""
+    """One claimed job. `attempts` counts this try; `losses` how often a worker died with it in work.
+
+    `put_off_s`: for so long it has been put off without a try; 0: it was not.
+    """
 
     id: str
     uri: str
@@ -35,6 +38,7 @@ class Job:
     losses: int = 0
     collection: str = DEFAULT_COLLECTION
     rules: Rules = field(default_factory=Rules)
+    put_off_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class TraceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How a job ends. `state` QUEUED means: try again in `retry_in_s`.
+    """How a job ends. `state` QUEUED means: try again in `retry_in_s`; `untried`: it was no try, uncounted.
 
     Ids are given instead of records where the rows exist already (`reused`).
     """
@@ -140,6 +144,7 @@ class Settled:
     detail: str | None = None
     reused: bool = False
     retry_in_s: float = 0.0
+    untried: bool = False
     image_id: int | None = None
     prediction_id: int | None = None
     image: ImageRecord | None = None

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from schema.messages import Hints
 from schema.reasons import JobState, Outcome, Reason, Status
+from worker.backoff import Backoff
 from worker.errors import JobError, Transient
 from worker.gate import Gate, GateScore
 from worker.intake.limits import Limits
@@ -61,8 +62,7 @@ class Policy:
     doubt: Doubt = field(default_factory=Doubt)
     place_limits: verdict.Limits = field(default_factory=verdict.Limits)
     limits: Limits = field(default_factory=Limits)
-    max_attempts: int = 3
-    retry_backoff_s: float = 30.0
+    backoff: Backoff = field(default_factory=Backoff)
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -97,12 +97,7 @@ class Pipeline:
         try:
             return self._locate(job)
         except Transient as error:
-            if job.attempts < self.policy.max_attempts:
-                wait_s = self.policy.retry_backoff_s * 2 ** (job.attempts - 1)
-                return Settled(
-                    job.id, JobState.QUEUED, reason=error.reason, detail=error.detail, retry_in_s=wait_s
-                )
-            return Settled(job.id, JobState.FAILED, reason=error.reason, detail=error.detail)
+            return self.policy.backoff.settle(job, error)
         except JobError as error:
             state = JobState.DEAD if error.reason is Reason.WORKER_LOST else JobState.FAILED
             return Settled(job.id, state, reason=error.reason, detail=error.detail)

@@ -102,13 +102,20 @@ class Settings(BaseModel):
 
     threads: PositiveInt = Field(32, description="Photographs in work at once in one worker")
     queue_depth: PositiveInt = Field(
-        512, description="How many messages the dispatcher keeps waiting in the broker; the rest wait in Postgres"
+        512, description="How many messages the dispatcher keeps waiting in each lane; the rest wait in Postgres"
     )
     lease_s: PositiveFloat = Field(
         60.0, description="A job returns to the queue this long after its worker was last heard of"
     )
-    max_attempts: PositiveInt = Field(3, description="Tries when the cause may pass (network, busy server)")
-    retry_backoff_s: PositiveFloat = Field(30.0, description="Wait before the second try; doubles with each")
+    max_attempts: PositiveInt = Field(
+        3, description="Tries when the cause may pass (network); three times as many with a busy server"
+    )
+    retry_backoff_s: PositiveFloat = Field(
+        30.0, description="Longest wait before the second try; doubles with each"
+    )
+    give_up_after_h: PositiveFloat = Field(
+        8.0, description="A photograph whose host answers nobody fails after so many hours, untried"
+    )
 
     max_file_mb: PositiveFloat = Field(2048.0, description="Larger files are refused")
     max_megapixels: PositiveFloat = Field(600.0, description="Larger pictures are refused")

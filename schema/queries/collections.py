@@ -25,8 +25,8 @@ SET_COLLECTION_RULES = text("""
     UPDATE collection SET region = :region, max_radius_km = :max_radius_km WHERE name = :name RETURNING id
 """)
 
-# What it asks.
-COLLECTION_RULES = text("SELECT region, max_radius_km FROM collection WHERE name = :name")
+# What it asks, and whether it is paused.
+COLLECTION_RULES = text("SELECT region, max_radius_km, paused_at FROM collection WHERE name = :name")
 
 # The names of all collections.
 COLLECTION_NAMES = text("SELECT name FROM collection ORDER BY name")

@@ -7,8 +7,8 @@ from sqlalchemy import text
 # Rows: id, uri, source_tag, hints, verify, priority. Makes new jobs; names known ones in this batch and queues
 # them again where the source, the request or (when given) the pipeline has changed since they were settled.
 # A running job keeps what it was started with, so that a change shows the next time. A sender that gives no tag
-# does not know the source's state, and says nothing of a change. Returns the ids of each kind; those that are
-# another photograph's jobs already are not touched and not returned.
+# does not know the source's state, and says nothing of a change. Returns the ids of each kind but `new`, which is
+# all the rest. `taken`: the job is another photograph's, and is not touched.
 ENQUEUE = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -20,7 +20,7 @@ ENQUEUE = text("""
                OR (CAST(:pipeline_version AS text) IS NOT NULL
                    AND j.pipeline_version IS DISTINCT FROM :pipeline_version
                    AND j.state IN ('done', 'failed')) AS changed
-        FROM job j JOIN given g USING (id)
+        FROM given g, LATERAL (SELECT * FROM job WHERE job.id = g.id LIMIT 1) j  -- one by one, by the key
     ), written AS (
         INSERT INTO job (id, collection_id, uri, source_tag, hints, verify, priority, batch_id)
         SELECT id, :collection_id, uri, source_tag, hints, verify, priority, CAST(:batch_id AS uuid)
@@ -35,32 +35,35 @@ ENQUEUE = text("""
         WHERE job.uri = excluded.uri AND job.collection_id = excluded.collection_id
         RETURNING id
     )
-    SELECT coalesce(CASE
-               WHEN b.state IN ('queued', 'running') THEN 'waiting'
-               WHEN b.changed THEN 'changed'
-               ELSE b.state END, 'new') AS kind,
-           array_agg(w.id) AS ids
-    FROM written w LEFT JOIN before b USING (id) GROUP BY 1
+    SELECT CASE WHEN w.id IS NULL THEN 'taken'
+                WHEN b.state IN ('queued', 'running') THEN 'waiting'
+                WHEN b.changed THEN 'changed'
+                ELSE b.state END AS kind,
+           array_agg(CAST(g.id AS text)) AS ids
+    FROM given g LEFT JOIN written w USING (id) LEFT JOIN before b USING (id)
+    WHERE w.id IS NULL OR b.id IS NOT NULL GROUP BY 1
 """)
 
 # Puts settled jobs back into the queue, as if they had never been tried.
 REQUEUE = text("""
     UPDATE job SET state = 'queued', outcome = NULL, reason = NULL, detail = NULL, reused = false, attempts = 0,
-        losses = 0, due_at = now(), published_at = NULL, lease_until = NULL, worker = NULL, finished_at = NULL
+        losses = 0, due_at = now(), published_at = NULL, lease_until = NULL, worker = NULL, finished_at = NULL,
+        put_off_since = NULL
     WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('done', 'failed', 'dead')
 """)
 
-# The same for every failed or dead job of a collection (NULL: all) with a reason (NULL: any). Returns the count.
+# The same for every failed or dead job of a collection (NULL: all) with a reason (NULL: any but `cancelled`, which
+# a person meant). Returns the count.
 RETRY_FAILED = text("""
     WITH chosen AS (
         SELECT j.id FROM job j JOIN collection c ON c.id = j.collection_id
         WHERE j.state IN ('failed', 'dead')
           AND (CAST(:collection AS text) IS NULL OR c.name = :collection)
-          AND (CAST(:reason AS text) IS NULL OR j.reason = :reason)
+          AND (j.reason = :reason OR CAST(:reason AS text) IS NULL AND j.reason <> 'cancelled')
         ORDER BY j.id FOR UPDATE OF j
     ), again AS (
         UPDATE job SET state = 'queued', reason = NULL, detail = NULL, attempts = 0, losses = 0, due_at = now(),
-            published_at = NULL, lease_until = NULL, worker = NULL, finished_at = NULL,
+            published_at = NULL, lease_until = NULL, worker = NULL, finished_at = NULL, put_off_since = NULL,
             batch_id = CAST(:batch_id AS uuid)
         FROM chosen WHERE job.id = chosen.id RETURNING job.id
     )
@@ -91,31 +94,6 @@ SWEEP_LEASES = text("""
     RETURNING job.id, job.state
 """)
 
-# Takes up to :room due rows that the broker was not told of lately, and marks them as told. Jobs that were lost
-# :last_chance times go one at a time, so that the one that kills its worker takes none of the others along.
-TAKE_DUE = text("""
-    WITH due AS (
-        SELECT id FROM job
-        WHERE state = 'queued' AND due_at <= now()
-          AND (published_at IS NULL OR published_at < now() - make_interval(secs => :republish_after_s))
-          AND (losses < :last_chance OR id = (
-              SELECT s.id FROM job s
-              WHERE s.losses > 0 AND s.state IN ('queued', 'running') AND s.losses >= :last_chance
-              ORDER BY s.state = 'running' DESC, s.published_at, s.due_at, s.id LIMIT 1))
-        ORDER BY priority DESC, due_at LIMIT :room
-        FOR UPDATE SKIP LOCKED
-    )
-    UPDATE job SET published_at = now() FROM due WHERE job.id = due.id
-    RETURNING job.id, job.uri, job.priority
-""")
-
-# Rows that the broker was told of, that no worker has taken up since, although the broker has nothing left.
-# (:grace_s covers messages on their way.) They are told again.
-FORGET_PUBLISHED = text("""
-    UPDATE job SET published_at = NULL
-    WHERE state = 'queued' AND due_at <= now() AND published_at < now() - make_interval(secs => :grace_s)
-""")
-
 # Takes rows back whose message could not be handed to the broker.
 UNPUBLISH = text("""
     UPDATE job SET published_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND state = 'queued'
@@ -124,24 +102,28 @@ UNPUBLISH = text("""
 # ---------------------------------------------------------------- working
 
 # Starts queued jobs (:ids) and counts the attempt, committed before any work is done. Jobs that are not returned
-# are taken, settled or unknown. A job that was lost waits for the dispatcher, which decides when it may be tried
-# again: a broker that redelivers a dead worker's messages would start all of them together.
+# are taken, settled or unknown, or their collection is paused: those are handed back, to be published again when
+# it goes on. A job that was lost waits for the dispatcher, which decides when it may be tried again: a broker that
+# redelivers a dead worker's messages would start all of them together.
 CLAIM = text("""
     WITH wanted AS (
-        SELECT j.id FROM job j
+        SELECT j.id, c.paused_at IS NOT NULL AS held FROM job j JOIN collection c ON c.id = j.collection_id
         WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state = 'queued'
           AND (j.losses = 0 OR j.published_at IS NOT NULL)
-        ORDER BY j.id FOR UPDATE
+        ORDER BY j.id FOR UPDATE OF j
+    ), handed_back AS (
+        UPDATE job SET published_at = NULL FROM wanted WHERE job.id = wanted.id AND wanted.held
     )
     UPDATE job SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = now(),
         lease_until = now() + make_interval(secs => :lease_s)
-    FROM wanted, collection c WHERE job.id = wanted.id AND c.id = job.collection_id
+    FROM wanted, collection c WHERE job.id = wanted.id AND NOT wanted.held AND c.id = job.collection_id
     RETURNING job.id, job.uri, job.hints, job.verify, job.attempts, job.losses, c.name AS collection, c.region,
-        c.max_radius_km
+        c.max_radius_km,
+        CAST(coalesce(extract(epoch FROM now() - job.put_off_since), 0) AS double precision) AS put_off_s
 """)
 
 # Rows: id, collection, uri, hints, verify, priority. Jobs that a foreign producer sent straight to the workers:
-# made and started at once. Rows that are not returned exist already.
+# made and started at once, or only made where their collection is paused. What is not returned is not started.
 CLAIM_FOREIGN = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -149,14 +131,21 @@ CLAIM_FOREIGN = text("""
     ), started AS (
         INSERT INTO job (id, collection_id, uri, hints, verify, priority, state, attempts, worker, started_at,
                          published_at, lease_until)
-        SELECT g.id, c.id, g.uri, g.hints, g.verify, g.priority, 'running', 1, :worker, now(), now(),
-               now() + make_interval(secs => :lease_s)
-        FROM given g JOIN collection c ON c.name = g.collection ORDER BY g.id
+        SELECT g.id, c.id, g.uri, g.hints, g.verify, g.priority, t.state, CASE WHEN t.begins THEN 1 ELSE 0 END,
+               CASE WHEN t.begins THEN :worker END, CASE WHEN t.begins THEN now() END,
+               CASE WHEN t.begins THEN now() END,
+               CASE WHEN t.begins THEN now() + make_interval(secs => :lease_s) END
+        FROM given g JOIN collection c ON c.name = g.collection,
+        LATERAL (SELECT c.paused_at IS NULL AS begins,
+                        CASE WHEN c.paused_at IS NULL THEN 'running' ELSE 'queued' END AS state) t
+        ORDER BY g.id
         ON CONFLICT (id) DO NOTHING
-        RETURNING id, uri, hints, verify, attempts, losses, collection_id
+        RETURNING id, uri, hints, verify, attempts, losses, collection_id, state
     )
-    SELECT s.id, s.uri, s.hints, s.verify, s.attempts, s.losses, c.name AS collection, c.region, c.max_radius_km
+    SELECT s.id, s.uri, s.hints, s.verify, s.attempts, s.losses, c.name AS collection, c.region, c.max_radius_km,
+           CAST(0 AS double precision) AS put_off_s
     FROM started s JOIN collection c ON c.id = s.collection_id
+    WHERE s.state = 'running'
 """)
 
 # Which of these job ids exist.
@@ -202,8 +191,8 @@ SAVE = text("""
     WITH given AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             n integer, job_id uuid, state text, outcome text, reason text, detail text, reused boolean,
-            retry_in_s double precision, image_id bigint, prediction_id bigint, image jsonb, label jsonb,
-            prediction jsonb, trace jsonb)
+            retry_in_s double precision, untried boolean, image_id bigint, prediction_id bigint, image jsonb,
+            label jsonb, prediction jsonb, trace jsonb)
     ), images AS (
         INSERT INTO image (sha256, format, width_px, height_px, size_bytes, taken_at, caption, data_mining,
                            metadata_notes, embedding, embedding_model_id)
@@ -280,6 +269,9 @@ SAVE = text("""
         prediction_id = coalesce(m.prediction_id, g.prediction_id),
         pipeline_version = :pipeline_version,
         due_at = CASE WHEN g.state = 'queued' THEN now() + make_interval(secs => g.retry_in_s) ELSE due_at END,
+        attempts = CASE WHEN g.untried THEN greatest(attempts - 1, 0) ELSE attempts END,
+        put_off_since = CASE WHEN g.state = 'queued'
+                             THEN coalesce(put_off_since, CASE WHEN g.untried THEN now() END) END,
         published_at = CASE WHEN g.state = 'queued' THEN NULL ELSE published_at END,
         finished_at = CASE WHEN g.state = 'queued' THEN NULL ELSE now() END,
         lease_until = NULL

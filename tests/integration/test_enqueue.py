@@ -152,18 +152,18 @@ def test_problems_are_counted_and_stop_nothing(database):
 
 
 def test_stopped_in_the_middle_it_goes_on_where_it_stopped(database):
-    many = [Submission(f"file:///archive/{number:05}.jpg", source_tag="1") for number in range(2500)]
+    many = [Submission(f"file:///archive/{number:05}.jpg", source_tag="1") for number in range(12500)]
 
     def interrupted():
-        yield from many[:1700]
+        yield from many[:8500]
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         enqueue(database.engine, interrupted())
     written = len(_rows(database))
-    assert 0 < written < 1700, "whole groups are kept, the one that was interrupted is not"
+    assert 0 < written < 8500, "whole groups are kept, the one that was interrupted is not"
     result = enqueue(database.engine, many)
-    assert _counts(result) == {"new": 2500 - written, "waiting": written}
+    assert _counts(result) == {"new": 12500 - written, "waiting": written}
     assert {row.batch_id for row in _rows(database).values()} == {result.batch_id}
 
 

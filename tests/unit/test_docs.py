@@ -43,6 +43,7 @@ VIEWS = re.findall(r"CREATE OR REPLACE VIEW (\w+)", views_sql())
 QUEUES = [
     messages.LOCATE_QUEUE,
     messages.LOCATE_QUEUE + messages.DEAD_SUFFIX,
+    messages.INTERACTIVE_QUEUE,
     messages.INGRESS_QUEUE,
     messages.INGRESS_QUEUE + messages.DEAD_SUFFIX,
     messages.TRAIN_QUEUE,

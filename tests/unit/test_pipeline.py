@@ -12,6 +12,7 @@ from benchmarks.null_models import ANSWER, NullEngine, NullGate
 from schema.messages import Hints
 from schema.reasons import FAILURE_REASONS, Granularity, JobState, LabelSource, Reason, Status
 from tests.support import picture
+from worker.backoff import Backoff
 from worker.errors import JobError, Transient
 from worker.outcome import Job, Remembered
 from worker.pipeline import Pipeline, Policy, request_hash
@@ -231,12 +232,13 @@ def test_other_hints_are_another_question(make):
 
 
 def test_a_cause_that_may_pass_is_tried_again_later_and_later(make):
-    pipeline = make(Transient(Reason.UNREACHABLE, "HTTP 503."), max_attempts=3, retry_backoff_s=30.0)
+    backoff = Backoff(max_attempts=3, first_s=30.0, draw=lambda: 0.5)
+    pipeline = make(Transient(Reason.UNREACHABLE, "HTTP 500."), backoff=backoff)
     first, second, last = (pipeline.settle(replace(JOB, attempts=attempts)) for attempts in (1, 2, 3))
     assert [settled.state for settled in (first, second, last)] == ["queued", "queued", "failed"]
-    assert [first.retry_in_s, second.retry_in_s] == [30.0, 60.0]
+    assert [first.retry_in_s, second.retry_in_s] == [15.0, 30.0]
     assert {settled.reason for settled in (first, second, last)} == {Reason.UNREACHABLE}
-    assert last.detail == "HTTP 503."
+    assert last.detail == "HTTP 500."
 
 
 @pytest.mark.parametrize("reason", sorted(FAILURE_REASONS))

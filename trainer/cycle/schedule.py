@@ -156,7 +156,7 @@ class TrainingWorker:
         self._app = app
         self._service = service
         self._beat = EmbeddedService(app, thread=True, scheduler_cls=Scheduler) if beat else None
-        self._consumer = Consumer(app, name="training", queue=TRAIN_QUEUE)
+        self._consumer = Consumer(app, name="training", queues=[TRAIN_QUEUE])
 
     @property
     def failure(self) -> BaseException | None:

@@ -1,8 +1,9 @@
-"""`globetag collection`: what a collection asks of its places."""
+"""`globetag collection`: what a collection asks of its places, and whether it is worked on."""
 
 import click
 
 from schema import queries
+from schema.messages import JOB_CHANNEL
 from worker.database import open_database
 from worker.errors import SetupError
 from worker.place.gazetteer import Gazetteer
@@ -15,10 +16,15 @@ from worker.settings import load
 @click.option("--region", help="Where all its photographs were taken: countries or regions, `;` between several.")
 @click.option("--max-radius-km", type=click.FloatRange(min=0, min_open=True), help="Wider places are refused.")
 @click.option("--anywhere", is_flag=True, help="Take both back.")
-def command(name: str, region: str | None, max_radius_km: float | None, anywhere: bool) -> None:
-    """Show or set what the collection NAME asks of its places.
+@click.option("--pause/--resume", "pause", default=None, help="Begin none of its photographs, or go on.")
+def command(
+    name: str, region: str | None, max_radius_km: float | None, anywhere: bool, pause: bool | None
+) -> None:
+    """Show or set what the collection NAME asks of its places; pause it, or let it go on.
 
-    It holds for photographs that are placed from now on: `globetag enqueue` them again, or `globetag retry`.
+    Regions and radii hold for photographs that are placed from now on: `globetag enqueue` them again, or
+    `globetag retry`. While a collection is paused its photographs stay queued, and more may be added; those in
+    work are finished. `globetag cancel` takes queued ones back.
     """
     settings, _ = load()
     with open_database(settings) as database, database.engine.begin() as connection:
@@ -37,8 +43,12 @@ def command(name: str, region: str | None, max_radius_km: float | None, anywhere
             asked["max_radius_km"] = max_radius_km
         if anywhere or region is not None or max_radius_km is not None:
             connection.execute(queries.collections.SET_COLLECTION_RULES, {"name": name, **asked})
+        if pause is not None:
+            connection.execute(queries.flow.PAUSE if pause else queries.flow.RESUME, {"name": name})
+            connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
+        is_paused = row.paused_at is not None if pause is None else pause
     radius = f"radius up to {asked['max_radius_km']:,g} km" if asked["max_radius_km"] else "any radius"
-    click.echo(f"{name}: {asked['region'] or 'anywhere'}, {radius}")
+    click.echo(f"{name}: {asked['region'] or 'anywhere'}, {radius}{', paused' if is_paused else ''}")
 
 
 def _known(region: str) -> str:

@@ -57,6 +57,8 @@ def command(
             on_progress=advance,
         )
     click.echo(describe(result))
+    if result.new + result.changed:
+        click.echo(f"`globetag cancel --batch {result.batch_id}` takes back what is still queued of them")
     show_problems(console, result.problems)
     sys.exit(exit_codes.SOME_FAILED if result.problems else exit_codes.DONE)
 

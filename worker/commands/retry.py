@@ -22,7 +22,8 @@ from worker.settings import load
 def command(failed: bool, reason: str | None, collection: str | None) -> None:  # noqa: ARG001
     """Put failed and dead photographs back into the queue, as if they had never been tried.
 
-    They are worked on by the running workers, or by the next `globetag run` or `globetag worker`.
+    What was cancelled is left alone unless `--reason cancelled` names it. They are worked on by the running
+    workers, or by the next `globetag run` or `globetag worker`.
     """
     settings, _ = load()
     chosen = {"reason": reason, "collection": collection, "batch_id": str(uuid.uuid4())}

@@ -18,6 +18,7 @@ from worker.assemble import Worker, assemble, load_models
 from worker.commands.enqueue import describe, show_problems
 from worker.commands.progress import counting, working
 from worker.database import Database, open_database
+from worker.errors import SetupError
 from worker.export.rows import read_rows
 from worker.intake.sources import iter_submissions
 from worker.queue.enqueue import Enqueued, enqueue
@@ -59,6 +60,7 @@ def run(
     began = datetime.now().astimezone()
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
+        refuse_paused(database, collection)
         with console.status(f"loading {settings.model} and {settings.clip} …"):
             models = stack.enter_context(load_models(settings, database))
             worker = stack.enter_context(assemble(settings, database, models, dispatch=True))
@@ -75,6 +77,14 @@ def run(
         show_problems(console, enqueued.problems)
         finished = _work(worker, database, enqueued, console)
         return _conclude(settings, database, worker, enqueued, began, finished, report)
+
+
+def refuse_paused(database: Database, collection: str) -> None:
+    """Raises `SetupError` where a run would wait for ever, because its collection is paused."""
+    with database.engine.connect() as connection:
+        row = connection.execute(queries.collections.COLLECTION_RULES, {"name": collection}).one_or_none()
+    if row is not None and row.paused_at is not None:
+        raise SetupError(f"collection {collection!r} is paused: `globetag collection {collection} --resume` first")
 
 
 def _work(worker: Worker, database: Database, enqueued: Enqueued, console: Console) -> bool:

@@ -41,9 +41,10 @@ def _picture(database: Database) -> Group:
     for column in columns:
         progress.add_column(column.replace("_", " "), justify="right")
     for row in collections:
-        progress.add_row(Text(row.collection), *(f"{getattr(row, column):,}" for column in columns))
+        name = f"{row.collection} (paused)" if row.paused_since else row.collection
+        progress.add_row(Text(name), *(f"{getattr(row, column):,}" for column in columns))
     parts: list[Table | Text] = [progress]
-    waiting = sum(row.queued + row.running for row in collections)
+    waiting = sum(row.running + (0 if row.paused_since else row.queued) for row in collections)
     rate = settled / _WINDOW_S
     left = f", about {_duration(waiting / rate)} left" if waiting and rate else ""
     parts.append(Text(f"{settled:,} settled in the last minute ({rate:.1f}/s){left}"))

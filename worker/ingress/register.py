@@ -19,7 +19,7 @@ from schema import queries
 from schema.messages import Hints, LocateRequest
 from schema.reasons import JobState, MessageReason
 from worker.ingress.parts import Reading, Refusal, Wanted
-from worker.queue.enqueue import TAKEN, write_jobs
+from worker.queue.enqueue import TAKEN, TAKEN_JOB, write_jobs
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _write(connection: Connection, to_write: dict[str, Wanted]) -> list[str]:
     for start in range(0, len(ids), _CHUNK):
         chunk = [to_write[job_id] for job_id in ids[start : start + _CHUNK]]
         kinds = write_jobs(connection, [(wanted.request, wanted.source_tag) for wanted in chunk])
-        taken += [job_id for job_id in ids[start : start + _CHUNK] if job_id not in kinds]
+        taken += [job_id for job_id in ids[start : start + _CHUNK] if kinds[job_id] == TAKEN]
     sequences = [
         {"id": job_id, "sequence": wanted.sequence}
         for job_id, wanted in to_write.items()
@@ -165,4 +165,4 @@ def _write(connection: Connection, to_write: dict[str, Wanted]) -> list[str]:
 
 
 def _refuse_taken(verdict: Verdict) -> None:
-    verdict.refusal = verdict.refusal or Refusal(MessageReason.BAD_FIELDS, TAKEN)
+    verdict.refusal = verdict.refusal or Refusal(MessageReason.BAD_FIELDS, TAKEN_JOB)

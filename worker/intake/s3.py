@@ -14,7 +14,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from schema.reasons import Reason
-from worker.errors import JobError, Transient
+from worker.errors import Cause, JobError, Transient
 from worker.intake.fetch_limits import FetchLimits, in_units
 from worker.intake.uri import shown
 
@@ -26,7 +26,8 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _CHUNK_BYTES = 1 << 16
 
 _CODES_GONE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404"}
-_CODES_MAY_PASS = {"SlowDown", "RequestTimeout", "RequestTimeTooSkewed", "Throttling", "ThrottlingException"}
+_CODES_MAY_PASS = {"RequestTimeout", "RequestTimeTooSkewed"}
+_CODES_BUSY = {"SlowDown", "Throttling", "ThrottlingException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +157,9 @@ def _answered(uri: str, error: "ClientError") -> JobError:
     detail = f"{shown(uri)}: the store answered {code or status}."
     if code == "InvalidObjectState":
         return JobError(Reason.FORBIDDEN, f"{shown(uri)} is in cold storage and must be restored first.")
-    if code in _CODES_MAY_PASS or status >= 500 or status == 429:
+    if code in _CODES_BUSY or status in {429, 503}:
+        return Transient(Reason.UNREACHABLE, detail, cause=Cause.BUSY)
+    if code in _CODES_MAY_PASS or status >= 500:
         return Transient(Reason.UNREACHABLE, detail)
     if code in _CODES_GONE or status == 404:
         return JobError(Reason.NOT_FOUND, detail)

@@ -11,6 +11,8 @@ import contextlib
 import re
 import ssl
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
@@ -19,7 +21,7 @@ import httpcore
 import httpx
 
 from schema.reasons import Reason
-from worker.errors import JobError, Transient
+from worker.errors import Cause, JobError, Transient
 from worker.intake.address import Resolve
 from worker.intake.fetch_limits import FetchLimits, hosts_include, in_units
 from worker.intake.pinned import PinnedBackend, deadline
@@ -30,6 +32,7 @@ _WHOLE = {200, 203, 204}  # 206 would be a part of a photograph
 _GONE = {404, 410}
 _NOT_PERMITTED = {401, 402, 403, 407, 451}
 _MAY_PASS = {408, 425, 429}
+_BUSY = {429, 503}
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")  # a name or IPv4, or IPv6 without a zone
 
@@ -105,7 +108,7 @@ class WebFetcher:
             if response.status in _REDIRECTS and b"location" in headers:
                 return self._redirected(url, headers[b"location"])
             if response.status not in _WHOLE:
-                raise _refusal(url, response.status)
+                raise _refusal(url, response.status, seconds_of(headers.get(b"retry-after", b"")))
             return self._body(url, response, headers)
         finally:
             response.close()
@@ -169,19 +172,32 @@ class WebFetcher:
         return url
 
 
-def _refusal(url: httpx.URL, status: int) -> JobError:
+def seconds_of(retry_after: bytes, *, now: datetime | None = None) -> float | None:
+    """What `Retry-After` asks for: seconds, or an HTTP date (RFC 9110, 10.2.3). None where it is neither."""
+    text = retry_after.decode("latin-1").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if at.tzinfo is None:  # "-0000", which names no zone and means UTC
+        at = at.replace(tzinfo=UTC)
+    return max((at - (now or datetime.now(UTC))).total_seconds(), 0.0)
+
+
+def _refusal(url: httpx.URL, status: int, retry_after_s: float | None) -> JobError:
     """The failure that a status other than success stands for."""
+    words = str(status)
     with contextlib.suppress(ValueError):  # servers invent codes; they have no phrase
-        return _refusal_in_words(url, status, f"{status} ({HTTPStatus(status).phrase})")
-    return _refusal_in_words(url, status, str(status))
-
-
-def _refusal_in_words(url: httpx.URL, status: int, words: str) -> JobError:
+        words = f"{status} ({HTTPStatus(status).phrase})"
     detail = f"{shown(str(url))}: the server answered {words}."
     if status in _GONE:
         return JobError(Reason.NOT_FOUND, detail)
     if status in _NOT_PERMITTED:
         return JobError(Reason.FORBIDDEN, detail)
+    if status in _BUSY:
+        return Transient(Reason.UNREACHABLE, detail, cause=Cause.BUSY, retry_after_s=retry_after_s)
     if status in _MAY_PASS or status >= 500:
         return Transient(Reason.UNREACHABLE, detail)
     return JobError(Reason.UNREACHABLE, detail)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from schema.messages import LOCATE_QUEUE, LOCATE_TASK
 from schema.reasons import MessageReason
-from worker.errors import MessageError
+from worker.errors import Draining, MessageError
 from worker.events.publisher import events_exchange
 from worker.queue.broker import celery_options, dead_queue
 from worker.queue.refusals import Refusals
@@ -29,8 +29,8 @@ def make_app(
     `engine`: for keeping refused messages; without it each is kept over a connection of its own.
 
     `handle(fields)` gets the message's keyword arguments and returns when the outcome is committed. It raises
-    `MessageError` for a message that can never become a job; anything else that it raises returns the message
-    to the broker.
+    `MessageError` for a message that can never become a job, and `Draining` when it begins none any more; anything
+    else that it raises returns the message to the broker, too.
     """
     app = Celery("globetag", set_as_current=False)
     app.conf.update(
@@ -74,6 +74,8 @@ def make_app(
                 raise app.refusals.refuse(self.request, error) from error
         except Reject:
             raise
+        except Draining as error:
+            raise Reject("the worker stops", requeue=True) from error
         except Exception as error:
             log.exception("the outcome could not be stored; the message goes back to the broker")
             raise Reject(str(error), requeue=True) from error
@@ -85,6 +87,7 @@ def declare_queues(app: Celery, settings: Settings) -> None:
     """Makes the queues, their dead-letter queues and the exchange for events, where they do not exist yet."""
     with app.connection_for_write() as connection:
         events_exchange(connection.default_channel).declare()
+        for dead in {dead_queue(queue.name, settings).name: queue for queue in app.conf.task_queues}.values():
+            dead_queue(dead.name, settings).bind(connection.default_channel).declare()
         for queue in app.conf.task_queues:
-            dead_queue(queue.name, settings).bind(connection.default_channel).declare()
             queue.bind(connection.default_channel).declare()

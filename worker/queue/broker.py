@@ -8,7 +8,7 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 from sqlalchemy.engine import make_url
 
-from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, LOCATE_QUEUE
+from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, LANES, LOCATE_QUEUE
 from worker.settings import Settings
 
 BROKER_ERRORS = (KombuError, AMQPError, psycopg.Error, OSError)
@@ -40,14 +40,14 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
                 "conn_string": pgmq_conninfo(database_url),
                 "pool_size": settings.threads + 4,
             },
-            "task_queues": [Queue(LOCATE_QUEUE, Exchange("", type="direct"), routing_key=LOCATE_QUEUE)],
+            "task_queues": [Queue(name, Exchange("", type="direct"), routing_key=name) for name in LANES.values()],
         }
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": {"confirm_publish": True},
         "task_default_queue_type": "quorum",
         "worker_detect_quorum_queues": True,
-        "task_queues": [work_queue(LOCATE_QUEUE)],
+        "task_queues": [work_queue(name) for name in LANES.values()],
     }
 
 
@@ -65,7 +65,7 @@ def work_queue(name: str) -> Queue:
         queue_arguments={
             "x-queue-type": "quorum",
             "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": name + DEAD_SUFFIX,
+            "x-dead-letter-routing-key": dead_name(name),
         },
     )
 
@@ -88,10 +88,15 @@ def ingress_queue(settings: Settings) -> Queue:
     return queue
 
 
+def dead_name(name: str) -> str:
+    """The name of the dead-letter queue of `name`. Both lanes have one together."""
+    return (LOCATE_QUEUE if name in LANES.values() else name) + DEAD_SUFFIX
+
+
 def dead_queue(name: str, settings: Settings) -> Queue:
     """The dead-letter queue of `name`: durable, read by people."""
     arguments = {} if uses_pgmq(settings) else {"x-queue-type": "quorum"}
-    dead = name + DEAD_SUFFIX
+    dead = dead_name(name)
     return Queue(dead, Exchange("", type="direct"), routing_key=dead, durable=True, queue_arguments=arguments)
 
 

@@ -17,7 +17,8 @@ from worker.outcome import Job, Rules
 def claim(
     connection: Connection, requests: list[LocateRequest], *, worker: str, lease_s: float
 ) -> list[Job | None]:
-    """Starts the jobs of a group of messages, in order; None where the job is taken or settled.
+    """Starts the jobs of a group of messages, in order; None where the job is taken or settled, or its
+    collection paused.
 
     A request whose job has no row (a producer sent it straight to the workers) gets one.
     """
@@ -60,4 +61,5 @@ def _job(row: Any) -> Job:
         losses=row.losses,
         collection=row.collection,
         rules=Rules(row.region, row.max_radius_km),
+        put_off_s=row.put_off_s,
     )

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Collection
 from typing import Any
 
 from celery import Celery
@@ -14,14 +15,14 @@ _TICK_S = 0.25
 
 
 class Consumer:
-    """Takes the messages of one queue. `failure` is what ended it, if it ended by itself."""
+    """Takes the messages of its queues. `failure` is what ended it, if it ended by itself."""
 
-    def __init__(self, app: Celery, *, name: str, queue: str) -> None:
+    def __init__(self, app: Celery, *, name: str, queues: Collection[str]) -> None:
         """`name` is what Celery calls this worker."""
         self.failure: BaseException | None = None
         self._app = app
         self._name = name
-        self._queue = queue
+        self._queues = queues
         self._controller: Any = None
         self._ready = threading.Event()
         self._is_taking = True
@@ -46,7 +47,8 @@ class Consumer:
         self._is_taking = False
         consumer = self._controller.consumer if self._controller is not None else None
         if consumer is not None and self.failure is None:
-            consumer.call_soon(consumer.cancel_task_queue, self._queue)
+            for queue in self._queues:
+                consumer.call_soon(consumer.cancel_task_queue, queue)
 
     def end(self, timeout_s: float | None = None) -> None:
         """Closes the broker's connection and waits for the thread, for at most `timeout_s`."""

@@ -1,9 +1,12 @@
 """Submissions become rows. Enqueueing the same photograph twice is one job; what has changed is queued again."""
 
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import TypeVar
 
 import orjson
 from sqlalchemy import Connection, Engine
@@ -13,9 +16,14 @@ from schema.messages import DEFAULT_COLLECTION, JOB_CHANNEL, LocateRequest
 from worker.intake.sources import Problem, Submission
 from worker.intake.uri import shown
 
-TAKEN = "job_id: another photograph has this job"
+TAKEN = "taken"
+TAKEN_JOB = "job_id: another photograph has this job"
 
-_CHUNK = 1000
+_CHUNK = 5000
+
+_Wanted = tuple[LocateRequest, str | None]
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(slots=True)
@@ -61,7 +69,7 @@ def enqueue(
     pipeline_version: str | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Enqueued:
-    """Writes jobs for all that was found, a thousand in a transaction, and wakes the dispatchers.
+    """Writes jobs for all that was found, some thousand in a transaction, and wakes the dispatchers.
 
     Stopping it in the middle loses nothing: what was written stays, and a second call goes on from there.
     `pipeline_version`: jobs that another pipeline settled are queued again. `on_progress` is told of each group's
@@ -69,58 +77,80 @@ def enqueue(
     """
     result = Enqueued(batch_id=str(uuid.uuid4()))
     requests = _requests(found, collection, verify, priority, result)
-    while chunk := list(islice(requests, _CHUNK)):
+
+    def write(chunk: list[_Wanted]) -> tuple[list[_Wanted], dict[str, str]]:
         with database.begin() as connection:
-            kinds = write_jobs(connection, chunk, batch_id=result.batch_id, pipeline_version=pipeline_version)
-        named = {request.effective_job_id: request for request, _ in chunk}
-        result.repeated += len(chunk) - len(named)
-        for job_id, request in named.items():
-            if job_id in kinds:
-                field_name = _KINDS[kinds[job_id]]
-                setattr(result, field_name, getattr(result, field_name) + 1)
+            return chunk, write_jobs(
+                connection, chunk, batch_id=result.batch_id, pipeline_version=pipeline_version
+            )
+
+    chunks = iter(lambda: list(islice(requests, _CHUNK)), [])
+    for chunk, kinds in _one_behind(chunks, write):
+        result.repeated += len(chunk) - len(kinds)
+        for kind, jobs in Counter(kinds.values()).items():
+            if kind != TAKEN:
+                setattr(result, _KINDS[kind], getattr(result, _KINDS[kind]) + jobs)
             else:
-                result.problems.append(Problem(shown(request.uri), TAKEN))
+                result.problems += _of_another(chunk, {job_id for job_id in kinds if kinds[job_id] == TAKEN})
         on_progress(len(chunk))
     return result
 
 
 def write_jobs(
     connection: Connection,
-    wanted: Sequence[tuple[LocateRequest, str | None]],
+    wanted: Sequence[_Wanted],
     *,
     batch_id: str | None = None,
     pipeline_version: str | None = None,
 ) -> dict[str, str]:
     """Writes jobs for requests with their source tags, and wakes the dispatchers at the commit.
 
-    Returns the kind of each job by its id: new, changed, waiting, done, failed or dead. A request whose id is the
-    job of another photograph is not among them, and changes nothing. Of requests with the same id the last counts.
+    Returns the kind of each job by its id: new, changed, waiting, done, failed or dead; `taken` where it is another
+    photograph's and stays so. Of requests with the same id the last counts.
     """
+    by_collection: dict[str, dict[str, dict[str, object]]] = {}
+    for request, tag in wanted:
+        row = _row(request, tag)
+        by_collection.setdefault(request.collection, {})[str(row["id"])] = row
+    asked = {"batch_id": batch_id, "pipeline_version": pipeline_version}
     kinds: dict[str, str] = {}
-    for name in sorted({request.collection for request, _ in wanted}):
-        collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar()
-        if collection_id is None:  # another process made it at the same moment; a new statement sees it
-            collection_id = connection.execute(
-                queries.collections.COLLECTION_ID, {"collection": name}
-            ).scalar_one()
-        rows = {
-            request.effective_job_id: _row(request, tag) for request, tag in wanted if request.collection == name
+    for name, rows in sorted(by_collection.items()):
+        given = {
+            "rows": orjson.dumps(list(rows.values())).decode(),
+            "collection_id": _collection(connection, name),
         }
-        found = connection.execute(
-            queries.jobs.ENQUEUE,
-            {
-                "rows": orjson.dumps(list(rows.values())).decode(),
-                "collection_id": collection_id,
-                "batch_id": batch_id,
-                "pipeline_version": pipeline_version,
-            },
-        )
-        for kind, ids in found.all():
+        kinds |= dict.fromkeys(rows, "new")
+        for kind, ids in connection.execute(queries.jobs.ENQUEUE, {**given, **asked}).all():
             if kind == "changed":
-                connection.execute(queries.jobs.REQUEUE, {"ids": [str(job_id) for job_id in ids]})
-            kinds |= {str(job_id): kind for job_id in ids}
+                connection.execute(queries.jobs.REQUEUE, {"ids": ids})
+            kinds |= dict.fromkeys(ids, kind)
     connection.execute(queries.jobs.NOTIFY_JOBS, {"channel": JOB_CHANNEL})
     return kinds
+
+
+def _collection(connection: Connection, name: str) -> int:
+    found = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": name}).scalar()
+    if found is None:  # another process made it at the same moment; a new statement sees it
+        found = connection.execute(queries.collections.COLLECTION_ID, {"collection": name}).scalar_one()
+    assert isinstance(found, int)
+    return found
+
+
+def _of_another(chunk: Sequence[_Wanted], taken: set[str]) -> list[Problem]:
+    named = {request.effective_job_id: request for request, _ in chunk}
+    return [Problem(shown(request.uri), TAKEN_JOB) for job_id, request in named.items() if job_id in taken]
+
+
+def _one_behind(items: Iterable[T], work: Callable[[T], U]) -> Iterator[U]:
+    """The results of `work`, in order. It works in a thread of its own while the next item is made."""
+    before: Future[U] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="enqueue") as thread:
+        for item in items:
+            if before is not None:
+                yield before.result()
+            before = thread.submit(work, item)
+        if before is not None:
+            yield before.result()
 
 
 def _requests(

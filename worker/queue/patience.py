@@ -1,6 +1,7 @@
 """Transactions that outlast a database which is away for a while (restart, failover)."""
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ class PatientTransactions:
                 if time.monotonic() + wait_s > deadline or self._stopping.is_set():
                     raise
                 log.warning("the database is away, trying again in %.1f s: %s", wait_s, first_line(error))
-                self._stopping.wait(wait_s)
+                self._stopping.wait(wait_s * random.uniform(0.5, 1.0))  # not all workers at the same moment
                 wait_s = min(wait_s * 2, 15.0)
 
     def give_up(self) -> None:

@@ -193,6 +193,7 @@ def _row(n: int, settled: Settled, versions: Versions) -> dict[str, Any]:
         "detail": settled.detail,
         "reused": settled.reused,
         "retry_in_s": settled.retry_in_s,
+        "untried": settled.untried,
         "image_id": settled.image_id,
         "prediction_id": settled.prediction_id,
         "image": _image_row(settled.image, versions) if settled.image else None,

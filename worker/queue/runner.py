@@ -10,7 +10,7 @@ import time
 
 from celery import Celery
 
-from schema.messages import LOCATE_QUEUE
+from schema.messages import LANES
 from worker.errors import SetupError
 from worker.events.beside import Beside
 from worker.queue.consumer import Consumer
@@ -26,7 +26,7 @@ class Runner:
     ) -> None:
         """`beside`: runs as long as jobs may still be settled here, and once more after the last."""
         self._service = service
-        self._consumer = Consumer(app, name=service.worker, queue=LOCATE_QUEUE)
+        self._consumer = Consumer(app, name=service.worker, queues=LANES.values())
         self._dispatcher = dispatcher
         self._beside = beside
         self._dispatching: threading.Thread | None = None
@@ -61,6 +61,7 @@ class Runner:
         if self._dispatcher is not None:
             self._dispatcher.stop()
         self._consumer.stop_taking()
+        self._service.stop_taking()
         drained = self._drain(drain_s, at_once)
         timeout_s = None if drained else 5.0
         self._consumer.end(timeout_s)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
 from schema.messages import LocateRequest
-from worker.errors import MessageError
+from worker.errors import Draining, MessageError
 from worker.queue.patience import PatientTransactions, first_line
 from worker.queue.presence import is_gone
 from worker.queue.recorder import Recorder
@@ -41,6 +41,7 @@ class Service:
         self._messages = 0
         self._jobs: set[str] = set()
         self._changed = threading.Condition()
+        self._draining = False
         self._stopping = threading.Event()
         self._heartbeat = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -54,8 +55,11 @@ class Service:
     def handle(self, fields: dict[str, Any]) -> None:
         """Works on one message; returns when its outcome is committed, or when there is nothing to do.
 
-        Raises `MessageError` for fields that make no job, and what the database raises when it stays away.
+        Raises `MessageError` for fields that make no job, `Draining` where nothing is begun any more, and what the
+        database raises when it stays away.
         """
+        if self._draining:
+            raise Draining
         try:
             request = LocateRequest.read(fields)
         except ValueError as error:
@@ -83,6 +87,10 @@ class Service:
             with self._changed:
                 self._messages -= 1
                 self._changed.notify_all()
+
+    def stop_taking(self) -> None:
+        """Begins nothing more: each lane may have handed the pool as many messages as it has threads."""
+        self._draining = True
 
     def wait_until_idle(self, timeout_s: float | None = None) -> bool:
         """Returns True once no message is in work, False after `timeout_s`."""
