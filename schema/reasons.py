@@ -72,6 +72,7 @@ class Reason(StrEnum):
     WORKER_LOST = "worker_lost"
     INTERNAL_ERROR = "internal_error"
     UNKNOWN_REGION = "unknown_region"
+    FORGOTTEN = "forgotten"
     GATE_BELOW_THRESHOLD = "gate_below_threshold"
     NO_PLACE_STATED = "no_place_stated"
     PLACE_UNKNOWN = "place_unknown"
@@ -84,6 +85,16 @@ class Reason(StrEnum):
     def sentence(self) -> str:
         """One sentence for a person, without particulars."""
         return _SENTENCES[self]
+
+
+class ForgetReason(StrEnum):
+    """Why a photograph was erased. A code and no words: what is kept must not tell of the photograph."""
+
+    ERASURE_REQUEST = "erasure_request"
+    RIGHTS = "rights"
+    RETENTION = "retention"
+    MISTAKE = "mistake"
+    OTHER = "other"
 
 
 class RunState(StrEnum):
@@ -155,6 +166,7 @@ _SENTENCES = {
     Reason.WORKER_LOST: "The worker process died each time it worked on this photograph.",
     Reason.INTERNAL_ERROR: "A defect in Globetag stopped the work on this photograph; the log has the details.",
     Reason.UNKNOWN_REGION: "The region that was given with the photograph is not one that the gazetteer knows.",
+    Reason.FORGOTTEN: "This photograph was erased from the database on request, and is not taken in again.",
     Reason.GATE_BELOW_THRESHOLD: "The gate finds too little in the picture to tell where it was taken.",
     Reason.NO_PLACE_STATED: "The model says that the place cannot be told from this picture.",
     Reason.PLACE_UNKNOWN: "The model named a place that the gazetteer does not know.",

@@ -36,7 +36,11 @@ VIEWS = {
     "serving_model",
     "calibration_standing",
     "suggestion",
+    "image_embedding",
 }
+PARTLY_READ = {"image", "job", "prediction", "trace", "label", "gallery", "curation_member"}
+"""Tables of which readers have only the columns that tell no place."""
+UNREAD = {"forgotten", "position_read"}
 
 
 @pytest.fixture
@@ -202,13 +206,19 @@ def test_every_table_and_view_says_what_it_is(database):
 
 
 @pytest.mark.parametrize("name", sorted({*tables.metadata.tables, *VIEWS}))
-def test_the_reader_may_read_everything_and_write_nothing(database, name):
+def test_the_reader_may_read_what_tells_no_place_and_write_nothing(database, name):
     with database.engine.connect() as connection:
         connection.execute(text("SET ROLE globetag_reader"))
-        connection.execute(text(f"SELECT * FROM {name}"))
         for right in ("INSERT", "UPDATE", "DELETE", "TRUNCATE"):
             asked = text("SELECT has_table_privilege(:name, :right)")
             assert not connection.execute(asked, {"name": name, "right": right}).scalar_one(), right
+        if name in PARTLY_READ | UNREAD:
+            some = connection.execute(text("SELECT has_any_column_privilege(:name, 'SELECT')"), {"name": name})
+            assert some.scalar_one() == (name in PARTLY_READ)
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                connection.execute(text(f"SELECT * FROM {name}"))
+        else:
+            connection.execute(text(f"SELECT * FROM {name}"))
 
 
 def test_the_reader_is_refused_when_it_tries(database):

@@ -15,11 +15,28 @@ from worker.settings import load
 @click.option("--region", help="Where all its photographs were taken: countries or regions, `;` between several.")
 @click.option("--max-radius-km", type=click.FloatRange(min=0, min_open=True), help="Wider places are refused.")
 @click.option("--anywhere", is_flag=True, help="Take both back.")
-def command(name: str, region: str | None, max_radius_km: float | None, anywhere: bool) -> None:
-    """Show or set what the collection NAME asks of its places.
+@click.option(
+    "--precision-km",
+    type=click.FloatRange(0.1, 5000),
+    help="Readers, exports and reports see its places no finer than this; from 0.1 to 5,000.",
+)
+@click.option("--full-precision", is_flag=True, help="Take that back.")
+def command(
+    name: str,
+    region: str | None,
+    max_radius_km: float | None,
+    anywhere: bool,
+    precision_km: float | None,
+    full_precision: bool,
+) -> None:
+    """Show or set what the collection NAME asks of its places, and how precisely they are shown.
 
-    It holds for photographs that are placed from now on: `globetag enqueue` them again, or `globetag retry`.
+    Region and radius hold for photographs that are placed from now on: `globetag enqueue` them again, or `globetag
+    retry`. The precision holds at once, for all of them, and no job is taken up until it is in force. A photograph
+    that several collections hold is shown as coarsely as the strictest asks. What was exported before stays as it is.
     """
+    if full_precision and precision_km is not None:
+        raise click.UsageError("--precision-km and --full-precision contradict each other")
     settings, _ = load()
     with open_database(settings) as database, database.engine.begin() as connection:
         row = connection.execute(queries.collections.COLLECTION_RULES, {"name": name}).one_or_none()
@@ -37,8 +54,12 @@ def command(name: str, region: str | None, max_radius_km: float | None, anywhere
             asked["max_radius_km"] = max_radius_km
         if anywhere or region is not None or max_radius_km is not None:
             connection.execute(queries.collections.SET_COLLECTION_RULES, {"name": name, **asked})
+        cap_km = None if full_precision else row.precision_km if precision_km is None else precision_km
+        if cap_km != row.precision_km:
+            connection.execute(queries.collections.SET_PRECISION, {"name": name, "precision_km": cap_km})
     radius = f"radius up to {asked['max_radius_km']:,g} km" if asked["max_radius_km"] else "any radius"
-    click.echo(f"{name}: {asked['region'] or 'anywhere'}, {radius}")
+    precision = f", shown to {cap_km:,g} km" if cap_km else ""
+    click.echo(f"{name}: {asked['region'] or 'anywhere'}, {radius}{precision}")
 
 
 def _known(region: str) -> str:
