@@ -29,8 +29,9 @@ def upgrade(engine: Engine) -> None:
     """Brings the database to the newest schema and applies the views.
 
     Safe to call from many processes at once (advisory lock) and on a database that is already current. Whoever may
-    not change the schema (a worker with the role `globetag_worker`) leaves a current one as it is. Raises `sqlalchemy.exc.SQLAlchemyError` when the database refuses; each migration is one transaction, so
-    nothing is left half-done.
+    not change the schema (a worker with the role `globetag_worker`) leaves a current one as it is. Raises
+    `sqlalchemy.exc.SQLAlchemyError` when the database refuses; each migration is one transaction, so nothing is
+    left half-done.
     """
     with as_file(files("schema") / "migrations") as folder:
         config = Config()

@@ -392,8 +392,8 @@ trace = Table(
         server_default=text("false"),
         comment="The image has a precision cap, so that views show no text. Kept by triggers",
     ),
-    # The very expression of the views: what is withheld cannot be searched, and the index still serves. (Broken into
-    # lines as Postgres tells it, for Alembic compares the two.)
+    # The very expression of the views: what is withheld cannot be searched, and the index still serves. (Broken
+    # into lines as Postgres tells it, for Alembic compares the two.)
     Index(
         "ix_trace_search_shown",
         text("(\nCASE\n WHEN withheld THEN NULL\n ELSE search\nEND)"),

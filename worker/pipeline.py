@@ -118,6 +118,8 @@ class Pipeline:
         sha256 = hashlib.sha256(data).hexdigest()
         request = request_hash(job.hints, job.rules, collection=job.collection if self.recall else None)
         earlier = self.answers.find(sha256, request)
+        if earlier and earlier.is_forgotten:
+            raise JobError(Reason.FORGOTTEN, "`globetag forget` has erased this very file, and keeps its hash.")
         if earlier and (reused := _reuse(job, earlier)):
             return reused
 

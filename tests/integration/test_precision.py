@@ -24,14 +24,18 @@ FILL = """
                        embedding_model_id)
     SELECT repeat(c, 64), 'JPEG', 4, 3, 9, 'Herrengasse 5, Graz', '["GPS 47.07"]', '[47.07, 15.43]', 1
     FROM unnest(ARRAY['a', 'b', 'd']) AS c;
-    INSERT INTO label (image_id, source, lat, lon, accuracy_m, country_code, region, city, geoname_id, author, note)
+    INSERT INTO label (image_id, source, lat, lon, accuracy_m, country_code, region, city, geoname_id, author,
+           note)
     VALUES (1, 'manual', 47.0707123, 15.4395456, 12, 'AT', 'Styria', 'Graz', 2778067, 'anna', 'Herrengasse');
-    INSERT INTO prediction (image_id, status, reason, detail, lat, lon, radius_km, granularity, country_code, region,
+    INSERT INTO prediction (image_id, status, reason, detail, lat, lon, radius_km, granularity, country_code,
+           region,
                             city, geoname_id, stated_place, alternatives, suggestions, notes, difficulty,
-                            model_version_id, gate_version_id, pipeline_version, request_hash, prompt_hash, sampling,
+                            model_version_id, gate_version_id, pipeline_version, request_hash, prompt_hash,
+                                   sampling,
                             gazetteer_version, code_version)
     SELECT i.id, CASE WHEN i.id = 3 THEN 'not_locatable' ELSE 'located' END, 'too_uncertain', 'Graz has 40 %',
-           CASE WHEN i.id < 3 THEN 47.0707123 END, CASE WHEN i.id < 3 THEN 15.4395456 END, 10, 'city', 'AT', 'Styria',
+           CASE WHEN i.id < 3 THEN 47.0707123 END, CASE WHEN i.id < 3 THEN 15.4395456 END, 10, 'city', 'AT',
+                  'Styria',
            'Graz', 2778067, 'Herrengasse, Graz', '[{"place": "Graz", "lat": 47.07}]',
            jsonb_build_array(jsonb_build_object('source', 'series', 'lat', 47.0707123, 'lon', 15.4395456,
                'city', 'Graz', 'region', 'Styria', 'country_code', 'AT', 'geoname_id', 2778067, 'from_image_id', 1,
@@ -46,10 +50,12 @@ FILL = """
            CASE WHEN i.id = 3 THEN 'not_locatable' ELSE 'located' END, i.id, i.id
     FROM image i;
     INSERT INTO job (id, collection_id, uri, hints, state, reason, detail)
-    VALUES (gen_random_uuid(), 2, 'file:///archive/4', '{"region": "Styria"}', 'failed', 'unknown_region', 'Styria?');
+    VALUES (gen_random_uuid(), 2, 'file:///archive/4', '{"region": "Styria"}', 'failed', 'unknown_region',
+           'Styria?');
     INSERT INTO curation (hash, labels_until, parameters, labels_in, train, held_out, dropped)
     VALUES ('h', 1, '{}', 1, 1, 0, '{}');
-    INSERT INTO curation_member (curation_id, image_id, side, sha256, label_id, source, lat, lon, country_code, region,
+    INSERT INTO curation_member (curation_id, image_id, side, sha256, label_id, source, lat, lon, country_code,
+           region,
                                  city, geoname_id, cell, uri)
     VALUES (1, 1, 'train', repeat('a', 64), 1, 'manual', 47.0707123, 15.4395456, 'AT', 'Styria', 'Graz', 2778067,
             '47.07:15.43', 'file:///archive/1');
@@ -380,9 +386,9 @@ def test_the_row_cannot_be_taken_back(archive, precise):
 
 def test_requests_are_answered_to_who_made_them_for_an_hour(archive, precise):
     [request] = precise.execute("SELECT request_positions(ARRAY[repeat('a', 64)], 'for berta')").fetchone()
-    with archive.login("carl_reads_precisely", "globetag_precise") as other:
-        with pytest.raises(errors.InsufficientPrivilege):
-            other.execute("SELECT * FROM precise_positions(%s)", [request])
+    other = archive.login("carl_reads_precisely", "globetag_precise")
+    with other, pytest.raises(errors.InsufficientPrivilege):
+        other.execute("SELECT * FROM precise_positions(%s)", [request])
     archive.owner.execute("UPDATE position_read SET read_at = now() - interval '61 minutes'")
     with pytest.raises(errors.InsufficientPrivilege):
         precise.execute("SELECT * FROM precise_positions(%s)", [request])

@@ -55,7 +55,9 @@ def as_csv(*rows: dict[str, Any]) -> list[dict[str, str]]:
 def test_row_has_exactly_the_columns_of_the_query() -> None:
     selected = str(READ_JOBS).partition("FROM")[0].removeprefix("\n    SELECT").split(",\n")
     words = (
-        ",".join(selected).replace("coalesce(j.reason, l.reason)", "").replace("coalesce(j.detail, l.detail)", "")
+        ",".join(selected)
+        .replace("coalesce(j.reason, l.reason)", "")
+        .replace("coalesce(shown_detail(j.detail, j.reason, l.precision_km), l.detail)", "")
     )
     names = [part.split()[-1].rpartition(".")[2] for part in words.split(",") if part.strip()]
     assert tuple(names) == tuple(ExportRow.__dataclass_fields__)

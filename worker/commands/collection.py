@@ -33,7 +33,8 @@ def command(
 
     Region and radius hold for photographs that are placed from now on: `globetag enqueue` them again, or `globetag
     retry`. The precision holds at once, for all of them, and no job is taken up until it is in force. A photograph
-    that several collections hold is shown as coarsely as the strictest asks. What was exported before stays as it is.
+    that several collections hold is shown as coarsely as the strictest asks. What was exported before stays as it
+    is.
     """
     if full_precision and precision_km is not None:
         raise click.UsageError("--precision-km and --full-precision contradict each other")

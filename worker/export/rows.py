@@ -42,7 +42,8 @@ class ExportRow:
     places, `prediction` is inferred. `lat` and `lon` are both finite and on Earth, or both None. A known place
     may come with a prediction beside it (`predicted_lat`, `predicted_lon`) where the job asked to verify;
     `radius_km`, `granularity` and the names then belong to the known place. `untrained` is None where no model
-    was asked.
+    was asked. `injected_text`: the model's words hold what reads like an instruction. `precision_km`: the cap that
+    coordinates and names were made coarser by, None where they are in full; the model's words are withheld then.
     """
 
     job_id: str
@@ -79,6 +80,8 @@ class ExportRow:
     reasoning: str | None = None
     predicted_lat: float | None = None
     predicted_lon: float | None = None
+    injected_text: bool | None = None
+    precision_km: float | None = None
 
     @classmethod
     def from_row(cls, row: Row[Any] | Mapping[str, Any]) -> Self:
