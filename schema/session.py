@@ -21,6 +21,7 @@ def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> 
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=False,
+        hide_parameters=True,  # rows hold addresses with signatures, and errors are logged
         connect_args={"connect_timeout": connect_timeout_s, "application_name": "globetag"},
     )
 

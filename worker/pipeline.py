@@ -19,6 +19,7 @@ from worker.intake.limits import Limits
 from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
 from worker.intake.probe import probe
+from worker.intake.uri import shown
 from worker.outcome import (
     ImageRecord,
     Job,
@@ -109,7 +110,7 @@ class Pipeline:
             detail = "There was not enough memory to work on this photograph."
             return Settled(job.id, JobState.FAILED, reason=Reason.TOO_LARGE, detail=detail)
         except Exception as error:
-            log.exception("a defect, met with %s", job.uri)
+            log.exception("a defect, met with %s (job %s)", shown(job.uri), job.id)
             detail = f"{type(error).__name__} in Globetag; the worker's log has the details."
             return Settled(job.id, JobState.FAILED, reason=Reason.INTERNAL_ERROR, detail=detail)
 

@@ -1,10 +1,10 @@
 """Paths and keys against the real Fetcher with folders and buckets that are allowed: nothing else may be read.
 
-What lies outside carries a mark; whatever bytes with it come back have escaped. A race thread swaps a folder, and a
-file, for a link to the outside as fast as it can while they are read.
+What lies outside carries a mark; whatever bytes with it come back have escaped. A race thread swaps a folder, and
+a file, for a link to the outside as fast as it can while they are read.
 
-A hard link is read: it is a name of the file in its own right, and archives keep snapshots by them. Whoever can make
-one inside of a root can as well copy the file there.
+A hard link is read: it is a name of the file in its own right, and archives keep snapshots by them. Whoever can
+make one inside of a root can as well copy the file there.
 """
 
 import logging
@@ -24,13 +24,19 @@ _MARK = b"OUTSIDE OF WHAT MAY BE READ "
 _INSIDE = b"inside"
 _BUCKET, _OTHER_BUCKET = "photos", "payroll"
 _SYSTEM = (
-    "/etc/passwd", "/etc/shadow", "/proc/self/environ", "/proc/self/cmdline", "/proc/self/maps", "/proc/version",
-    "/proc/self/mem", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/1/environ", "/dev/zero", "/dev/null", "/dev/random",
-    "/dev/stdin", "/dev/fd/0", "/dev/tty", "/dev/full", "/dev/mem", "/sys/kernel/notes", "/run", "/", "//", "/.", "/..",
+    "/etc/passwd", "/etc/shadow", "/proc/self/environ", "/proc/self/cmdline", "/proc/self/maps",
+    "/proc/version", "/proc/self/mem", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/1/environ",
+    "/dev/zero", "/dev/null", "/dev/random", "/dev/stdin", "/dev/fd/0", "/dev/tty", "/dev/full", "/dev/mem", "/sys/kernel/notes",
+    "/run", "/", "//", "/.", "/..",
+)  # fmt: skip
+
+_FORMS = (
+    "file:{}", "file:/{}", "file:////{}", "file://localhost{}", "FILE://{}", "file://127.0.0.1{}",
+    "file://other.host{}", "file://user@localhost{}", "file://localhost:80{}", "file://{}?x", "file://{}#x",
 )  # fmt: skip
 
 
-def measure(*, race_s: float) -> tuple[dict[str, float], list[str]]:
+def measure(*, race_s: float) -> tuple[dict[str, int], list[str]]:
     """Returns the figures `paths`, `race_reads`, `escapes` (bytes), `path_crashes`, and a line for each fault."""
     faults: list[str] = []
     escapes = crashes = 0
@@ -175,15 +181,7 @@ def _tree(root: Path, outside: Path) -> Iterator[list[str]]:
         f"{root}/inside.jpg/%2e%2e/%2e%2e/root-outside/secret.jpg",
     ]
     uris = [f"file://{path}" for path in [*paths, *encoded]]
-    forms = ("file:{}", "file:/{}", "file:////{}", "file://localhost{}", "FILE://{}", "file://127.0.0.1{}")
-    forms += (
-        "file://other.host{}",
-        "file://user@localhost{}",
-        "file://localhost:80{}",
-        "file://{}?x",
-        "file://{}#x",
-    )
-    uris += [form.format(each) for form in forms for each in (secret, up)]
+    uris += [form.format(each) for form in _FORMS for each in (secret, up)]
     try:
         yield [*paths, *uris]
     finally:
@@ -191,7 +189,7 @@ def _tree(root: Path, outside: Path) -> Iterator[list[str]]:
         listener.close()
 
 
-def _swap_folder(root: Path, outside: Path) -> None:
+def _swap_folder(root: Path, _outside: Path) -> None:
     """`swapped` is a folder inside, then a link to the outside, in one step each, and back."""
     (root / "swapped").rename(root / "aside")
     (root / "link").rename(root / "swapped")

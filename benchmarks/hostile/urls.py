@@ -1,7 +1,7 @@
 """The corpus of addresses against the real Fetcher: no connection may reach what must not be reached.
 
-The Fetcher is a worker's own, with its default limits but for one private host that is let in (public.test): a real
-web server on this machine that redirects wherever the corpus says. Its resolver asks a real name server.
+The Fetcher is a worker's own, with its default limits but for one private host that is let in (public.test): a
+real web server on this machine that redirects wherever the corpus says. Its resolver asks a real name server.
 """
 
 import threading
@@ -37,11 +37,11 @@ class _Hops(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
 
 
-def measure() -> tuple[dict[str, float], list[str]]:
+def measure() -> tuple[dict[str, int], list[str]]:
     """Returns the figures `urls`, `wrong_connections`, `url_crashes`, and a line for each fault.
 
     Raises `AssertionError` where the watch would not notice a connection, for then it proves nothing.
@@ -65,7 +65,7 @@ def measure() -> tuple[dict[str, float], list[str]]:
                 before = watch.wrong_connections
                 with watch.expecting(*expected):
                     fault = _fetch(fetcher, uri)
-                crashes += bool(fault) and fault.startswith("crash")
+                crashes += fault is not None and fault.startswith("crash")
                 if watch.wrong_connections > before:
                     fault = f"connected ({watch.forbidden[-1:]})"
                 if fault:

@@ -18,8 +18,8 @@ _WEB_PORTS = (80, 443)
 
 
 class Watch:
-    """Listens on all addresses of this machine, on a port that strangers' URLs may name, and on 80 and 443 where that
-    is permitted. Use as a context; one at a time."""
+    """Listens on all addresses of this machine, on a port that strangers' URLs may name, and on 80 and 443 where
+    that is permitted. Use as a context; one at a time."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -49,13 +49,13 @@ class Watch:
 
     @property
     def wrong_connections(self) -> int:
-        """Connections that this process began without being expected to, or (should more come) were accepted here."""
+        """Connections that this process began unexpectedly, or that were accepted here, should those be more."""
         return max(len(self.forbidden), self.accepted)
 
     @contextmanager
     def expecting(self, *addresses: tuple[str, int]) -> Iterator[None]:
-        """Connections to these are no fault while the block runs. What lies outside of this machine is refused all
-        the same, so that no test leaves it."""
+        """Connections to these are no fault while the block runs. What lies outside of this machine is refused
+        all the same, so that no test leaves it."""
         self.expected = set(addresses)
         try:
             yield
@@ -63,7 +63,7 @@ class Watch:
             self.expected = set()
 
     def _listen(self, port: int) -> bool:
-        opened = []
+        opened: list[socket.socket] = []
         for family, everywhere in _FAMILIES:
             listener = socket.socket(family, socket.SOCK_STREAM)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

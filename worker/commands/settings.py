@@ -3,8 +3,8 @@
 import click
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.engine import make_url
 
+from worker.secrets import without_password
 from worker.settings import describe, load
 
 
@@ -19,6 +19,6 @@ def command() -> None:
         field = name.removeprefix("GLOBETAG_").lower()
         value = getattr(settings, field)
         if field.endswith("_url") and value:
-            value = make_url(value).render_as_string(hide_password=True)
+            value = without_password(value)
         table.add_row(name, "unset" if value in (None, ()) else str(value), origin[field], meaning)
     Console().print(table)

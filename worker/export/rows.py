@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Row
 from schema import queries
 from schema.reasons import JobState, LabelSource
 from worker.place.sphere import distance_km, is_valid
+from worker.secrets import without_signature
 
 _ROWS_PER_FETCH = 1000
 
@@ -87,13 +88,14 @@ class ExportRow:
     def from_row(cls, row: Row[Any] | Mapping[str, Any]) -> Self:
         """The row as a value. Columns that this class does not have are left out.
 
-        Two things are withheld, so that no writer can get them wrong. An open job says nothing of its
-        photograph: what the tables still hold belongs to an earlier answer, perhaps to an earlier file. And
-        only a done job has a prediction's place.
+        Three things are withheld, so that no writer can get them wrong. Signatures and passwords in addresses.
+        An open job says nothing of its photograph: what the tables still hold belongs to an earlier answer,
+        perhaps to an earlier file. And only a done job has a prediction's place.
         """
         given = row._mapping if isinstance(row, Row) else row
         values = {name: _clean(given[name]) for name in _NAMES if name in given}
         values["job_id"] = str(values["job_id"])
+        values["uri"] = without_signature(values["uri"])
         state = values["state"]
         if state in _OPEN_STATES:
             values = {name: value for name, value in values.items() if name in _OF_THE_JOB}

@@ -23,6 +23,7 @@ from schema.messages import JOB_CHANNEL, LOCATE_QUEUE, LOCATE_TASK
 from schema.reasons import JobState
 from worker.queue.broker import BROKER_ERRORS, waiting
 from worker.queue.patience import first_line
+from worker.secrets import without_signature
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,9 @@ class Dispatcher:
                 for row in due:
                     self._app.send_task(
                         LOCATE_TASK,
-                        kwargs={"job_id": str(row.id), "uri": row.uri},
+                        # The address counts in the job's row: what lets somebody in stays there.
+                        kwargs={"job_id": str(row.id), "uri": without_signature(row.uri)},
+                        kwargsrepr=f"{{'job_id': '{row.id}'}}",
                         producer=producer,
                         queue=LOCATE_QUEUE,
                         ignore_result=True,

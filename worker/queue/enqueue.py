@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from schema import queries
 from schema.messages import DEFAULT_COLLECTION, JOB_CHANNEL, LocateRequest
 from worker.intake.sources import Problem, Submission
+from worker.intake.uri import shown
 
 _CHUNK = 1000
 
@@ -116,7 +117,7 @@ def _requests(
                 }
             )
         except ValueError as error:
-            result.problems.append(Problem(item.uri[:500], str(error)))
+            result.problems.append(Problem(shown(item.uri), str(error)))
             continue
         yield request, item.source_tag
 
