@@ -111,7 +111,7 @@ class Settings(BaseModel):
 
     private_hosts: tuple[str, ...] = Field(
         (),
-        description="Hosts of your network (separated by ','; *.lan: all below) that http(s) may reach all the same",
+        description="Hosts of your network (separated by ','; *.lan: all below) that http(s) may reach",
     )
     allow_hosts: tuple[str, ...] = Field(
         (), description="If set (separated by ','), only these web hosts are asked"

@@ -26,7 +26,8 @@ _BUCKET, _OTHER_BUCKET = "photos", "payroll"
 _SYSTEM = (
     "/etc/passwd", "/etc/shadow", "/proc/self/environ", "/proc/self/cmdline", "/proc/self/maps",
     "/proc/version", "/proc/self/mem", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/1/environ",
-    "/dev/zero", "/dev/null", "/dev/random", "/dev/stdin", "/dev/fd/0", "/dev/tty", "/dev/full", "/dev/mem", "/sys/kernel/notes",
+    "/dev/zero", "/dev/null", "/dev/random", "/dev/stdin", "/dev/fd/0", "/dev/tty", "/dev/full", "/dev/mem",
+    "/sys/kernel/notes",
     "/run", "/", "//", "/.", "/..",
 )  # fmt: skip
 

@@ -1,0 +1,20 @@
+"""What the broker holds of an address with a signature: enough to name the photograph, nothing that lets one in."""
+
+from schema.messages import LOCATE_QUEUE
+from worker.intake.sources import Submission
+from worker.queue.dispatch import Dispatcher
+from worker.queue.enqueue import enqueue
+
+
+def test_messages_carry_no_signature(line):
+    uri = "https://anna:hunter2@host.test/a.jpg?id=7&X-Amz-Signature=hunter2"
+    enqueue(line.database.engine, [Submission(uri)])
+    with line.producer.connection_for_write() as broker:
+        assert Dispatcher(line.database.engine, line.producer, depth=8).step(broker) == 1
+        message = broker.SimpleQueue(LOCATE_QUEUE).get(timeout=30)
+        told = f"{message.body} {message.payload} {message.headers} {message.properties}"
+        message.ack()
+    assert "host.test/a.jpg?id=7" in told
+    assert "hunter2" not in told
+    [row] = line.jobs().values()
+    assert row.uri == uri, "the row keeps what the worker needs"
