@@ -85,6 +85,17 @@ def test_darwin_core_of_a_camera_position() -> None:
     assert "camera" in cells["georeferenceRemarks"]
 
 
+def test_what_is_made_coarser_says_so_in_darwin_core() -> None:
+    capped = {"precision_km": 25.0, "lat": 48.1, "lon": 16.4, "reasoning": None, "stated_place": None}
+    [row, plain] = as_csv(PREDICTED | capped, PREDICTED | {"injected_text": True})
+    assert row["dataGeneralizations"].startswith("Coordinates generalized to the centre of a grid cell of 25 km")
+    assert row["informationWithheld"] == "caption, stated place and reasons"
+    assert "finer names and words are withheld" in row["georeferenceRemarks"]
+    assert (plain["dataGeneralizations"], plain["informationWithheld"]) == ("", "")
+    assert plain["injected_text"] == "true"
+    assert "look twice" in plain["georeferenceRemarks"]
+
+
 def test_zero_uncertainty_is_unknown() -> None:
     assert as_csv(KNOWN | {"radius_km": 0.0})[0]["coordinateUncertaintyInMeters"] == ""
 
