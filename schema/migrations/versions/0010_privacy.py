@@ -73,12 +73,6 @@ def upgrade() -> None:
         ),
     )
     _triggers()
-    with op.get_context().autocommit_block():
-        op.execute(
-            "CREATE INDEX CONCURRENTLY IF NOT EXISTS ix_trace_search_shown ON trace"
-            " USING gin ((CASE WHEN withheld THEN NULL ELSE search END))"
-        )
-        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_trace_search")
 
 
 def _forgotten() -> None:
