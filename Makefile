@@ -11,7 +11,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench atlas clean
+.PHONY: help demo test lint audit bench atlas clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(READY) ## ruff, mypy and the import rules
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
+audit: ## look the pinned packages up among the known vulnerabilities (needs the internet; else it says so)
+	@PYTHON=$(PYTHON) .ci/audit
+
 bench: $(READY) ## run all benchmarks, quickly; each ends with a line of JSON
 	@for file in $$(grep -l __main__ benchmarks/*.py benchmarks/*/__main__.py); do \
 		name=$$(echo $$file | sed -e 's|^benchmarks/||' -e 's|/__main__.py$$||' -e 's|\.py$$||'); \
@@ -49,7 +52,7 @@ atlas: $(READY) ## train the small models of the Atlas from nothing (up to an ho
 
 clean: ## remove the environment and caches; .globetag (database, models, reports) stays
 	@if [ -x $(BIN)/globetag ] && [ -d .globetag ]; then GLOBETAG_DATABASE_URL= $(BIN)/globetag db stop; fi
-	@rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .ruff_cache
+	@rm -rf .venv .venv-audit build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .ruff_cache
 	@find schema worker trainer atlas benchmarks tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # torch has three equals signs: with two, a local "+cpu" build would do, and torchvision's build does not fit that.

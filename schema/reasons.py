@@ -73,6 +73,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
     UNKNOWN_REGION = "unknown_region"
     CANCELLED = "cancelled"
+    FORGOTTEN = "forgotten"
     GATE_BELOW_THRESHOLD = "gate_below_threshold"
     NO_PLACE_STATED = "no_place_stated"
     PLACE_UNKNOWN = "place_unknown"
@@ -115,6 +116,16 @@ class SubmissionState(StrEnum):
     NEW = "new"
     ACCEPTED = "accepted"
     REFUSED = "refused"
+
+
+class ForgetReason(StrEnum):
+    """Why a photograph was erased. A code and no words: what is kept must not tell of the photograph."""
+
+    ERASURE_REQUEST = "erasure_request"
+    RIGHTS = "rights"
+    RETENTION = "retention"
+    MISTAKE = "mistake"
+    OTHER = "other"
 
 
 class RunState(StrEnum):
@@ -202,6 +213,7 @@ _SENTENCES = {
     Reason.INTERNAL_ERROR: "A defect in Globetag stopped the work on this photograph; the log has the details.",
     Reason.UNKNOWN_REGION: "The region that was given with the photograph is not one that the gazetteer knows.",
     Reason.CANCELLED: "Somebody took it back before it was begun.",
+    Reason.FORGOTTEN: "This photograph was erased from the database on request, and is not taken in again.",
     Reason.GATE_BELOW_THRESHOLD: "The gate finds too little in the picture to tell where it was taken.",
     Reason.NO_PLACE_STATED: "The model says that the place cannot be told from this picture.",
     Reason.PLACE_UNKNOWN: "The model named a place that the gazetteer does not know.",

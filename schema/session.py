@@ -5,9 +5,12 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
+
+from schema import queries
 
 
 def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> Engine:
@@ -18,7 +21,7 @@ def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> 
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=False,
-        hide_parameters=True,  # addresses and webhooks' secrets do not belong into errors and logs
+        hide_parameters=True,  # rows hold addresses with signatures and webhooks' secrets, and errors are logged
         connect_args={"connect_timeout": connect_timeout_s, "application_name": "globetag"},
     )
 
@@ -26,15 +29,26 @@ def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> 
 def upgrade(engine: Engine) -> None:
     """Brings the database to the newest schema and applies the views.
 
-    Safe to call from many processes at once (advisory lock) and on a database that is already current.
-    Raises `sqlalchemy.exc.SQLAlchemyError` when the database refuses; each migration is one transaction, so
-    nothing is left half-done.
+    Safe to call from many processes at once (advisory lock) and on a database that is already current. Whoever may
+    not change the schema (a worker with the role `globetag_worker`) leaves a current one as it is. Raises
+    `sqlalchemy.exc.SQLAlchemyError` when the database refuses; each migration is one transaction, so nothing is
+    left half-done.
     """
     with as_file(files("schema") / "migrations") as folder:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["engine"] = engine
-        command.upgrade(config, "head")
+        if not _is_current_and_not_ours(engine, config):
+            command.upgrade(config, "head")
+
+
+def _is_current_and_not_ours(engine: Engine, config: Config) -> bool:
+    """Is everything there already, and made by somebody whose rights this login does not have?"""
+    with engine.connect() as connection:
+        if connection.execute(queries.broker.MAY_CHANGE_SCHEMA).scalar_one():
+            return False
+        revision = MigrationContext.configure(connection).get_current_revision()
+    return revision == ScriptDirectory.from_config(config).get_current_head()
 
 
 def is_behind(revision: str | None) -> bool:
@@ -46,8 +60,9 @@ def is_behind(revision: str | None) -> bool:
 
 
 def views_sql() -> str:
-    """The DDL of every view, with comments and grants."""
-    return (files("schema") / "views.sql").read_text(encoding="utf-8")
+    """The DDL of every view, with comments, the functions that they use, and who may read and write what."""
+    parts = ("precision.sql", "views.sql", "roles.sql")
+    return "\n".join((files("schema") / part).read_text(encoding="utf-8") for part in parts)
 
 
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"

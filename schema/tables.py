@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR, UUID
 
 from schema.reasons import (
+    ForgetReason,
     Granularity,
     JobState,
     LabelSource,
@@ -75,6 +76,7 @@ _Words = type[
     | RunOutcome
     | RunReason
     | SubmissionState
+    | ForgetReason
 ]
 
 
@@ -113,7 +115,9 @@ collection = Table(
         DateTime(timezone=True),
         comment="Since when none of its photographs is begun; NULL = it is worked on",
     ),
+    Column("precision_km", Double, comment="Readers see its places no finer than this; NULL = in full"),
     CheckConstraint("max_radius_km > 0", name="max_radius_km"),
+    CheckConstraint("precision_km BETWEEN 0.1 AND 5000", name="precision_km"),
     comment="A named set of photographs: an archive, a fonds, one customer.",
 )
 
@@ -265,6 +269,11 @@ image = Table(
     Column("embedding", HALFVEC(), comment="L2-normalised CLIP embedding of embedding_model_id"),
     Column("embedding_model_id", ForeignKey("model_version.id")),
     _created_at(),
+    Column(
+        "precision_km",
+        Double,
+        comment="The strictest cap of the collections that hold it (of all, where none does). Kept by triggers",
+    ),
     comment="One row for each distinct file content that was ever decoded.",
 )
 
@@ -387,7 +396,27 @@ trace = Table(
         Computed("to_tsvector('simple', left(reasoning, 200000))", persisted=True),
         nullable=False,
     ),
-    Index("ix_trace_search", "search", postgresql_using="gin"),
+    Column(
+        "injected_text",
+        JSONB,
+        nullable=False,
+        server_default=text("'[]'::jsonb"),
+        comment="Passages that read like instructions to a model: the picture may try to steer it. A heuristic",
+    ),
+    Column(
+        "withheld",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="The image has a precision cap, so that views show no text. Kept by triggers",
+    ),
+    # The very expression of the views: what is withheld cannot be searched, and the index still serves. (Broken
+    # into lines as Postgres tells it, for Alembic compares the two.)
+    Index(
+        "ix_trace_search_shown",
+        text("(\nCASE\n WHEN withheld THEN NULL\n ELSE search\nEND)"),
+        postgresql_using="gin",
+    ),
     comment="What the model printed, one-to-one with its prediction.",
 )
 
@@ -694,4 +723,34 @@ idempotency_key = Table(
     _created_at(),
     Index("ix_idempotency_key_created_at", "created_at"),
     comment="Answers of the HTTP interface, for requests that are sent again. Kept for a day.",
+)
+
+forgotten = Table(
+    "forgotten",
+    metadata,
+    Column("sha256", Text, primary_key=True, comment="Of the content that was erased and may not come back"),
+    Column("forgotten_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("forgotten_by", Text, nullable=False, comment="Who had it erased"),
+    Column("reason", Text, nullable=False),
+    _one_of("reason", ForgetReason),
+    CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256"),
+    comment="Photographs that were erased. Nothing is kept of them but the hash that they are refused by.",
+)
+
+position_read = Table(
+    "position_read",
+    metadata,
+    _key(),
+    Column("request_id", UUID(as_uuid=False), nullable=False, comment="Photographs that were asked for together"),
+    Column("sha256", Text, nullable=False, comment="Of the photograph whose position was asked for"),
+    Column("read_by", Text, nullable=False, comment="The login, whatever role it had put on"),
+    Column("purpose", Text, nullable=False, comment="In the reader's own words"),
+    Column("read_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column(
+        "transaction", BigInteger, nullable=False, comment="In which it was asked; answered is only in a later one"
+    ),
+    CheckConstraint("length(btrim(purpose)) >= 5", name="purpose"),
+    Index("ix_position_read_request_id", "request_id"),
+    Index("ix_position_read_sha256", "sha256"),
+    comment="Who asked for which precise position, when and what for. Append-only.",
 )

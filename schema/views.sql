@@ -1,5 +1,9 @@
 -- The surface for people who ask with SQL. Applied after every migration; CREATE OR REPLACE keeps grants and
 -- whatever users have built upon it. Only add columns at the end.
+--
+-- Whatever could tell a place more finely than the image's precision cap goes through the functions of
+-- precision.sql, in the list of columns: a condition on rows would not hold against functions that betray what they
+-- are given before it is looked at.
 
 CREATE OR REPLACE VIEW current_location AS
 WITH places AS (
@@ -16,8 +20,13 @@ WITH places AS (
     WHERE p.status = 'located'
 )
 SELECT DISTINCT ON (i.id)
-       i.id AS image_id, i.sha256, p.source, p.lat, p.lon, p.radius_km, p.coverage, p.granularity,
-       p.country_code, p.region, p.city, p.geoname_id, p.untrained, p.created_at AS since
+       i.id AS image_id, i.sha256, p.source,
+       shown_lat(p.lat, p.lon, i.precision_km) AS lat, shown_lon(p.lat, p.lon, i.precision_km) AS lon,
+       shown_radius_km(p.radius_km, p.lat, p.lon, i.precision_km) AS radius_km, p.coverage,
+       shown_granularity(p.granularity, i.precision_km) AS granularity,
+       shown_country(p.country_code, i.precision_km) AS country_code,
+       shown_region(p.region, i.precision_km) AS region, shown_city(p.city, i.precision_km) AS city,
+       shown_geoname(p.geoname_id, i.precision_km) AS geoname_id, p.untrained, p.created_at AS since, i.precision_km
 FROM image i JOIN places p ON p.image_id = i.id
 ORDER BY i.id, p.rank, p.untrained, p.created_at DESC, p.id DESC;
 
@@ -27,14 +36,24 @@ COMMENT ON COLUMN current_location.source IS 'manual, exif, xmp, import: known. 
 COMMENT ON COLUMN current_location.radius_km IS 'How far off it may be; NULL = the source does not say';
 COMMENT ON COLUMN current_location.coverage IS
     'Share of true places inside radius_km for predictions; NULL = the radius is nominal, not calibrated';
+COMMENT ON COLUMN current_location.precision_km IS
+    'The cap on the precision: the point is the middle of a grid cell of this size; NULL = in full';
 COMMENT ON COLUMN current_location.untrained IS 'true: random weights, the place means nothing';
 
 CREATE OR REPLACE VIEW reasoning_trace AS
-SELECT c.name AS collection, j.uri, i.sha256, p.id AS prediction_id, p.status, p.reason, p.country_code, p.region,
-       p.city, p.lat, p.lon, p.radius_km, p.coverage, p.granularity, p.gate_score,
-       t.reasoning AS stated_reasons, t.answer, t.search, t.mean_logprob, t.tokens,
+SELECT c.name AS collection, j.uri, i.sha256, p.id AS prediction_id, p.status, p.reason,
+       shown_country(p.country_code, i.precision_km) AS country_code, shown_region(p.region, i.precision_km) AS region,
+       shown_city(p.city, i.precision_km) AS city, shown_lat(p.lat, p.lon, i.precision_km) AS lat,
+       shown_lon(p.lat, p.lon, i.precision_km) AS lon,
+       CASE WHEN p.lat IS NULL THEN p.radius_km
+            ELSE shown_radius_km(p.radius_km, p.lat, p.lon, i.precision_km) END AS radius_km,
+       p.coverage, shown_granularity(p.granularity, i.precision_km) AS granularity, p.gate_score,
+       unless_capped(t.reasoning, i.precision_km) AS stated_reasons, unless_capped(t.answer, i.precision_km) AS answer,
+       CASE WHEN t.withheld THEN NULL ELSE t.search END AS search, t.mean_logprob, t.tokens,
        m.name AS model, m.version AS model_version, m.untrained, p.pipeline_version, p.created_at,
-       p.alternatives, t.samples AS other_answers
+       unless_capped(p.alternatives, i.precision_km) AS alternatives,
+       unless_capped(t.samples, i.precision_km) AS other_answers,
+       jsonb_array_length(t.injected_text) > 0 AS injected_text, i.precision_km
 FROM prediction p
 JOIN image i ON i.id = p.image_id
 JOIN trace t ON t.prediction_id = p.id
@@ -47,12 +66,18 @@ COMMENT ON VIEW reasoning_trace IS
 COMMENT ON COLUMN reasoning_trace.search IS
     'Full text over stated_reasons: WHERE search @@ websearch_to_tsquery(''simple'', ''red roofs'')';
 COMMENT ON COLUMN reasoning_trace.alternatives IS 'Other places that something speaks for: weight (0..1) and sources';
+COMMENT ON COLUMN reasoning_trace.injected_text IS
+    'true: the model''s words hold what reads like an instruction, perhaps from the picture. A heuristic';
+COMMENT ON COLUMN reasoning_trace.precision_km IS 'The cap on the precision; the model''s words are withheld then';
 COMMENT ON COLUMN reasoning_trace.untrained IS 'true: random weights, the text means nothing';
 
 CREATE OR REPLACE VIEW clue AS
-SELECT p.id AS prediction_id, p.image_id, n.ordinality AS position, n.cue->>'text' AS clue,
-       CAST(n.cue->>'supported' AS boolean) AS supported, p.country_code, p.city, m.untrained
+SELECT p.id AS prediction_id, p.image_id, n.ordinality AS position,
+       unless_capped(n.cue->>'text', i.precision_km) AS clue,
+       CAST(n.cue->>'supported' AS boolean) AS supported, shown_country(p.country_code, i.precision_km) AS country_code,
+       shown_city(p.city, i.precision_km) AS city, m.untrained
 FROM prediction p
+JOIN image i ON i.id = p.image_id
 JOIN trace t ON t.prediction_id = p.id
 JOIN model_version m ON m.id = p.model_version_id,
 jsonb_array_elements(t.cues) WITH ORDINALITY AS n(cue, ordinality);
@@ -62,8 +87,14 @@ COMMENT ON COLUMN clue.supported IS
     'Does the picture show it? NULL = nobody has checked; false = stated, but not in the picture';
 
 CREATE OR REPLACE VIEW review_queue AS
-SELECT i.id AS image_id, i.sha256, j.uri, c.name AS collection, p.id AS prediction_id, p.status, p.lat, p.lon,
-       p.radius_km, p.granularity, p.stated_place, p.gate_score, t.reasoning AS stated_reasons, p.created_at
+SELECT i.id AS image_id, i.sha256, j.uri, c.name AS collection, p.id AS prediction_id, p.status,
+       shown_lat(p.lat, p.lon, i.precision_km) AS lat, shown_lon(p.lat, p.lon, i.precision_km) AS lon,
+       CASE WHEN p.lat IS NULL THEN p.radius_km
+            ELSE shown_radius_km(p.radius_km, p.lat, p.lon, i.precision_km) END AS radius_km,
+       shown_granularity(p.granularity, i.precision_km) AS granularity,
+       unless_capped(p.stated_place, i.precision_km) AS stated_place, p.gate_score,
+       unless_capped(t.reasoning, i.precision_km) AS stated_reasons, p.created_at,
+       coalesce(jsonb_array_length(t.injected_text) > 0, false) AS injected_text, i.precision_km
 FROM prediction p
 JOIN image i ON i.id = p.image_id
 JOIN job j ON j.prediction_id = p.id
@@ -75,11 +106,14 @@ WHERE p.status <> 'failed' AND NOT m.untrained
 ORDER BY p.radius_km DESC NULLS FIRST, p.id;
 
 COMMENT ON VIEW review_queue IS 'Inferred places that no known place confirms, the widest first';
+COMMENT ON COLUMN review_queue.injected_text IS
+    'true: look twice, the model''s words hold what reads like an instruction, perhaps from the picture';
 
 CREATE OR REPLACE VIEW failure AS
-SELECT j.id AS job_id, c.name AS collection, j.uri, j.state, j.reason, j.detail, j.attempts, j.losses, j.finished_at,
-       'job' AS kind, NULL::bigint AS message_id, NULL::text AS queue, NULL::text AS source
-FROM job j JOIN collection c ON c.id = j.collection_id
+SELECT j.id AS job_id, c.name AS collection, j.uri, j.state, j.reason,
+       shown_detail(j.detail, j.reason, greatest(c.precision_km, i.precision_km)) AS detail, j.attempts, j.losses,
+       j.finished_at, 'job' AS kind, NULL::bigint AS message_id, NULL::text AS queue, NULL::text AS source
+FROM job j JOIN collection c ON c.id = j.collection_id LEFT JOIN image i ON i.id = j.image_id
 WHERE j.state IN ('failed', 'dead')
 UNION ALL
 SELECT NULL, NULL, NULL, 'dead', d.reason, d.detail, d.times, NULL, d.received_at, 'message', d.id, d.queue, d.source
@@ -168,19 +202,24 @@ COMMENT ON COLUMN calibration_standing.standing IS
     'in force; superseded by a newer one; expired; other answers = model, gate or settings have changed since';
 
 CREATE OR REPLACE VIEW job_place AS
-SELECT j.id AS job_id, i.sha256, i.taken_at, i.caption, i.width_px, i.height_px,
+SELECT j.id AS job_id, i.sha256, i.taken_at, unless_capped(i.caption, k.cap) AS caption, i.width_px, i.height_px,
        coalesce(l.source, CASE WHEN p.status = 'located' THEN 'prediction' END) AS source,
-       coalesce(l.lat, p.lat) AS lat, coalesce(l.lon, p.lon) AS lon,
-       CASE WHEN l.id IS NULL THEN p.radius_km ELSE l.accuracy_m / 1000 END AS radius_km,
+       shown_lat(coalesce(l.lat, p.lat), coalesce(l.lon, p.lon), k.cap) AS lat,
+       shown_lon(coalesce(l.lat, p.lat), coalesce(l.lon, p.lon), k.cap) AS lon,
+       CASE WHEN l.id IS NOT NULL THEN shown_radius_km(l.accuracy_m / 1000, l.lat, l.lon, k.cap)
+            WHEN p.lat IS NULL THEN p.radius_km
+            ELSE shown_radius_km(p.radius_km, p.lat, p.lon, k.cap) END AS radius_km,
        CASE WHEN l.id IS NULL THEN p.coverage END AS coverage,
-       CASE WHEN l.id IS NULL THEN p.granularity ELSE 'street' END AS granularity,
-       CASE WHEN l.id IS NULL THEN p.country_code ELSE l.country_code END AS country_code,
-       CASE WHEN l.id IS NULL THEN p.region ELSE l.region END AS region,
-       CASE WHEN l.id IS NULL THEN p.city ELSE l.city END AS city,
-       CASE WHEN l.id IS NULL THEN p.geoname_id ELSE l.geoname_id END AS geoname_id,
-       p.reason, p.detail, p.stated_place, p.confidence, p.gate_score, p.pipeline_version,
-       p.lat AS predicted_lat, p.lon AS predicted_lon,
-       m.name AS model, m.version AS model_version, m.untrained, t.reasoning
+       shown_granularity(CASE WHEN l.id IS NULL THEN p.granularity ELSE 'street' END, k.cap) AS granularity,
+       shown_country(CASE WHEN l.id IS NULL THEN p.country_code ELSE l.country_code END, k.cap) AS country_code,
+       shown_region(CASE WHEN l.id IS NULL THEN p.region ELSE l.region END, k.cap) AS region,
+       shown_city(CASE WHEN l.id IS NULL THEN p.city ELSE l.city END, k.cap) AS city,
+       shown_geoname(CASE WHEN l.id IS NULL THEN p.geoname_id ELSE l.geoname_id END, k.cap) AS geoname_id,
+       p.reason, shown_detail(p.detail, p.reason, k.cap) AS detail, unless_capped(p.stated_place, k.cap) AS stated_place,
+       p.confidence, p.gate_score, p.pipeline_version,
+       shown_lat(p.lat, p.lon, k.cap) AS predicted_lat, shown_lon(p.lat, p.lon, k.cap) AS predicted_lon,
+       m.name AS model, m.version AS model_version, m.untrained, unless_capped(t.reasoning, k.cap) AS reasoning,
+       coalesce(jsonb_array_length(t.injected_text) > 0, false) AS injected_text, k.cap AS precision_km
 FROM job j
 LEFT JOIN image i ON i.id = j.image_id
 LEFT JOIN prediction p ON p.id = j.prediction_id
@@ -189,19 +228,26 @@ LEFT JOIN trace t ON t.prediction_id = p.id
 LEFT JOIN LATERAL (
     SELECT * FROM label WHERE label.image_id = j.image_id
     ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
-) l ON true;
+) l ON true
+LEFT JOIN LATERAL (
+    SELECT greatest(i.precision_km, c.precision_km) AS cap FROM collection c WHERE c.id = j.collection_id
+) k ON true;
 
 COMMENT ON VIEW job_place IS 'What is known or inferred for the photograph of each job; exports and reports read it';
 
 CREATE OR REPLACE VIEW suggestion AS
-SELECT p.id AS prediction_id, p.image_id, i.sha256, s.source, s.lat, s.lon, s.country_code, s.region, s.city,
-       s.geoname_id, s.from_image_id, s.from_sha256, s.from_source, s.cosine, s.minutes_apart, p.created_at
+SELECT p.id AS prediction_id, p.image_id, i.sha256, s.source, shown_lat(s.lat, s.lon, k.cap) AS lat,
+       shown_lon(s.lat, s.lon, k.cap) AS lon, shown_country(s.country_code, k.cap) AS country_code,
+       shown_region(s.region, k.cap) AS region, shown_city(s.city, k.cap) AS city,
+       shown_geoname(s.geoname_id, k.cap) AS geoname_id,
+       s.from_image_id, s.from_sha256, s.from_source, s.cosine, s.minutes_apart, p.created_at, k.cap AS precision_km
 FROM prediction p JOIN image i ON i.id = p.image_id
 CROSS JOIN LATERAL jsonb_to_recordset(p.suggestions) AS s(
     source text, lat double precision, lon double precision, country_code text, region text, city text,
     geoname_id bigint, from_image_id bigint, from_sha256 text, from_source text, cosine double precision,
     minutes_apart double precision)
 JOIN image f ON f.id = s.from_image_id
+CROSS JOIN LATERAL (SELECT greatest(i.precision_km, f.precision_km) AS cap) k
 WHERE s.source IN ('near_duplicate', 'series')
   AND NOT EXISTS (SELECT FROM label l WHERE l.image_id = p.image_id);
 
@@ -209,6 +255,7 @@ COMMENT ON VIEW suggestion IS
     'Places that photographs without a known one could take over from others of the archive: offers, never labels';
 COMMENT ON COLUMN suggestion.source IS
     'near_duplicate: both show the same scene. series: the same folder at nearly the same time';
+COMMENT ON COLUMN suggestion.precision_km IS 'The stricter cap of both photographs';
 COMMENT ON COLUMN suggestion.from_image_id IS 'The photograph whose known place it is; from_source says who knows it';
 
 CREATE OR REPLACE VIEW my_submission AS
@@ -219,17 +266,20 @@ WHERE s.submitted_by = SESSION_USER;
 
 COMMENT ON VIEW my_submission IS
     'What the asking user has inserted into submission, what became of it, and how far its jobs are';
+
 -- Events read their places here and nowhere else. A known place (label) only where the job ended as known.
 CREATE OR REPLACE VIEW event_place AS
-SELECT o.id AS outbox_id, o.collection_id,
-       coalesce(l.source, 'prediction') AS source, coalesce(l.lat, p.lat) AS lat, coalesce(l.lon, p.lon) AS lon,
-       CASE WHEN l.id IS NULL THEN p.radius_km ELSE l.accuracy_m / 1000 END AS radius_km,
+SELECT o.id AS outbox_id, o.collection_id, coalesce(l.source, 'prediction') AS source,
+       shown_lat(coalesce(l.lat, p.lat), coalesce(l.lon, p.lon), k.cap) AS lat,
+       shown_lon(coalesce(l.lat, p.lat), coalesce(l.lon, p.lon), k.cap) AS lon,
+       CASE WHEN l.id IS NULL THEN shown_radius_km(p.radius_km, p.lat, p.lon, k.cap)
+            ELSE shown_radius_km(l.accuracy_m / 1000, l.lat, l.lon, k.cap) END AS radius_km,
        CASE WHEN l.id IS NULL THEN p.coverage END AS coverage,
-       CASE WHEN l.id IS NULL THEN p.granularity ELSE 'street' END AS granularity,
-       CASE WHEN l.id IS NULL THEN p.country_code ELSE l.country_code END AS country_code,
-       CASE WHEN l.id IS NULL THEN p.region ELSE l.region END AS region,
-       CASE WHEN l.id IS NULL THEN p.city ELSE l.city END AS city,
-       CASE WHEN l.id IS NULL THEN p.geoname_id ELSE l.geoname_id END AS geoname_id,
+       shown_granularity(CASE WHEN l.id IS NULL THEN p.granularity ELSE 'street' END, k.cap) AS granularity,
+       shown_country(CASE WHEN l.id IS NULL THEN p.country_code ELSE l.country_code END, k.cap) AS country_code,
+       shown_region(CASE WHEN l.id IS NULL THEN p.region ELSE l.region END, k.cap) AS region,
+       shown_city(CASE WHEN l.id IS NULL THEN p.city ELSE l.city END, k.cap) AS city,
+       shown_geoname(CASE WHEN l.id IS NULL THEN p.geoname_id ELSE l.geoname_id END, k.cap) AS geoname_id,
        CASE WHEN l.id IS NULL THEN p.confidence END AS confidence
 FROM outbox o
 LEFT JOIN prediction p ON p.id = o.prediction_id AND p.status = 'located' AND o.data->>'outcome' = 'located'
@@ -237,6 +287,9 @@ LEFT JOIN LATERAL (
     SELECT * FROM label WHERE label.image_id = o.image_id AND o.data->>'outcome' = 'known'
     ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
 ) l ON true
+LEFT JOIN image i ON i.id = o.image_id
+LEFT JOIN collection c ON c.id = o.collection_id
+CROSS JOIN LATERAL (SELECT greatest(i.precision_km, c.precision_km) AS cap) k
 WHERE o.type = 'geotag.image.located.v1' AND num_nulls(p.id, l.id) < 2;
 
 COMMENT ON VIEW event_place IS 'The place that each event of a located photograph tells';
@@ -251,8 +304,13 @@ SELECT o.position, o.event_id AS id, o.type, o.subject, o.created_at AS time, c.
                'model', m.name, 'model_version', m.version,
                'untrained', coalesce(m.untrained, false) AND o.data->>'outcome' IS DISTINCT FROM 'known')
            || CASE WHEN o.type = 'geotag.image.not_locatable.v1'
-                   THEN jsonb_build_object('reason', p.reason, 'detail', left(p.detail, 500)) ELSE '{}' END
+                   THEN jsonb_build_object('reason', p.reason, 'detail', left(shown_detail(
+                            p.detail, p.reason, greatest(i.precision_km, c.precision_km)), 500)) ELSE '{}' END
            || o.data
+           || CASE WHEN o.data ? 'detail'
+                   THEN jsonb_build_object('detail', shown_detail(o.data->>'detail', o.data->>'reason',
+                                                                  greatest(i.precision_km, c.precision_km)))
+                   ELSE '{}' END
            || CASE WHEN o.type = 'geotag.image.located.v1'
                    THEN to_jsonb(e) - ARRAY['outbox_id', 'collection_id'] ELSE '{}' END) END AS data,
        o.id AS outbox_id
@@ -290,6 +348,13 @@ GROUP BY w.id, c.name;
 COMMENT ON VIEW webhook_standing IS 'Each webhook: what it wants, whether it works, how its deliveries stand';
 COMMENT ON COLUMN webhook_standing.dead IS 'Given up after all attempts; `globetag webhook enable` tries them again';
 
+CREATE OR REPLACE VIEW image_embedding AS
+SELECT id AS image_id, sha256, embedding_model_id, unless_capped(embedding, precision_km) AS embedding, precision_km
+FROM image;
+
+COMMENT ON VIEW image_embedding IS
+    'The gate''s embedding of each image; withheld under a precision cap, for what looks alike is often near';
+
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
@@ -303,31 +368,10 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
-        GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
-            gallery, curation, curation_member, promotion, promotion_failure, dead_message, submission, my_submission,
+        GRANT SELECT ON collection, model_version, calibration, training_run, curation, promotion, promotion_failure,
+            outbox_state, webhook_delivery, my_submission,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
-            job_place, serving_model, calibration_standing, suggestion, event, event_place, webhook_standing,
-            outbox, outbox_state, webhook_delivery
-            TO globetag_reader;
-    END IF;
-END $$;
-
--- Whoever may hand in photographs with SQL, and see what became of his own. Nothing else.
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_producer') THEN
-        CREATE ROLE globetag_producer NOLOGIN;
-    END IF;
-EXCEPTION WHEN insufficient_privilege OR unique_violation OR duplicate_object THEN
-    RAISE WARNING 'role globetag_producer was not created (%): ask a superuser, then run db upgrade again', SQLERRM;
-END $$;
-
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_producer') THEN
-        GRANT USAGE ON SCHEMA public TO globetag_producer;
-        GRANT INSERT (uri, collection, hints, verify, priority, source_tag, job_id), SELECT (id)
-            ON submission TO globetag_producer;
-        GRANT SELECT ON my_submission TO globetag_producer;
+            job_place, serving_model, calibration_standing, suggestion, image_embedding, event, event_place,
+            webhook_standing TO globetag_reader;
     END IF;
 END $$;

@@ -270,7 +270,11 @@ def fetch_limits(settings: Settings) -> FetchLimits:
     return FetchLimits(
         max_bytes=int(settings.max_file_mb * 1e6),
         timeout_s=settings.fetch_timeout_s,
+        max_redirects=settings.max_redirects,
         allow_private=settings.allow_private_addresses,
+        private_hosts=frozenset(settings.private_hosts),
+        allow_hosts=frozenset(settings.allow_hosts) or None,
+        allow_buckets=frozenset(settings.allow_buckets) or None,
         file_roots=settings.file_roots or None,
     )
 

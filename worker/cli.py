@@ -34,6 +34,7 @@ _COMMANDS = {
     "collection": "Show or set what a collection asks of its places; pause it, or let it go on.",
     "conflicts": "List what contradicts each other about a photograph.",
     "label": "Set the known place of a photograph.",
+    "forget": "Erase photographs and all that was found out about them, for good.",
     "db": "The database: its address, its schema, start and stop of the embedded one.",
     "models": "Show, choose, promote and roll back models.",
     "webhook": "Have events posted to an address, signed.",

@@ -46,14 +46,16 @@ class Remembered:
     """What Postgres knows of this file content already.
 
     `prediction_id` is this very pipeline's answer to this very request; `has_label`: its place is known;
-    `is_embedded`: an embedding of this gate's backbone is stored.
+    `is_embedded`: an embedding of this gate's backbone is stored. `is_forgotten`: it was erased, and there is no
+    image.
     """
 
-    image_id: int
+    image_id: int | None
     prediction_id: int | None
     status: Status | None
     has_label: bool
     is_embedded: bool
+    is_forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ class PredictionRecord:
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
-    """Row of `trace`: what the model printed. `samples` are its other answers to the same question."""
+    """Row of `trace`: what the model printed. `samples` are its other answers to the same question;
+    `injected_text` what in all of them reads like an instruction."""
 
     reasoning: str
     answer: str
@@ -128,6 +131,7 @@ class TraceRecord:
     mean_logprob: float | None = None
     finish_reason: str | None = None
     samples: tuple[dict[str, Any], ...] = ()
+    injected_text: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

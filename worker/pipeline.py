@@ -20,6 +20,7 @@ from worker.intake.limits import Limits
 from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
 from worker.intake.probe import probe
+from worker.intake.uri import shown
 from worker.outcome import (
     ImageRecord,
     Job,
@@ -105,7 +106,7 @@ class Pipeline:
             detail = "There was not enough memory to work on this photograph."
             return Settled(job.id, JobState.FAILED, reason=Reason.TOO_LARGE, detail=detail)
         except Exception as error:
-            log.exception("a defect, met with %s", job.uri)
+            log.exception("a defect, met with %s (job %s)", shown(job.uri), job.id)
             detail = f"{type(error).__name__} in Globetag; the worker's log has the details."
             return Settled(job.id, JobState.FAILED, reason=Reason.INTERNAL_ERROR, detail=detail)
 
@@ -114,6 +115,8 @@ class Pipeline:
         sha256 = hashlib.sha256(data).hexdigest()
         request = request_hash(job.hints, job.rules, collection=job.collection if self.recall else None)
         earlier = self.answers.find(sha256, request)
+        if earlier and earlier.is_forgotten:
+            raise JobError(Reason.FORGOTTEN, "`globetag forget` has erased this very file, and keeps its hash.")
         if earlier and (reused := _reuse(job, earlier)):
             return reused
 

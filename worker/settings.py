@@ -21,6 +21,8 @@ from worker.place.doubt import MIN_AGREEMENT
 PREFIX = "GLOBETAG_"
 _FILE_NAME = "settings.env"
 
+_SEPARATORS = {"file_roots": ":", "private_hosts": ",", "allow_hosts": ",", "allow_buckets": ","}
+
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 
@@ -127,6 +129,17 @@ class Settings(BaseModel):
         (), description="If set (separated by ':'), only files below these folders are read"
     )
 
+    private_hosts: tuple[str, ...] = Field(
+        (),
+        description="Hosts of your network (separated by ','; *.lan: all below) that http(s) may reach",
+    )
+    allow_hosts: tuple[str, ...] = Field(
+        (), description="If set (separated by ','), only these web hosts are asked"
+    )
+    allow_buckets: tuple[str, ...] = Field(
+        (), description="If set (separated by ','), only these S3 buckets are read"
+    )
+    max_redirects: Annotated[int, Field(ge=0)] = Field(5, description="How often a web server may send a fetch on")
     http_tokens: Annotated[str, AfterValidator(_readable_tokens)] | None = Field(
         None,
         description="Who may use `globetag serve`: NAME:SHA-256[:COLLECTIONS] each (docs/http.md);"
@@ -194,7 +207,8 @@ def load(environment: Mapping[str, str] = os.environ) -> tuple[Settings, dict[st
                 faults.append(f"{name} ({where}) is not a setting")
                 continue
             field = names[name]
-            values[field] = tuple(filter(None, text.split(":"))) if field == "file_roots" else text
+            between = _SEPARATORS.get(field)
+            values[field] = text if between is None else tuple(filter(None, map(str.strip, text.split(between))))
             origin[field] = where
     try:
         settings = Settings.model_validate(values)

@@ -5,6 +5,7 @@ removes; it takes no lock for long (`lock_timeout` ends it instead); an index on
 CONCURRENTLY in an autocommit block of its own.
 """
 
+import time
 from typing import Any, Literal
 
 from alembic import context
@@ -15,6 +16,7 @@ from schema.session import views_sql
 from schema.tables import metadata
 
 _ADVISORY_LOCK = 0x676C6F6265746167  # "globetag"
+_AGAIN_AFTER_S = 0.1
 
 
 def _render(kind: str, item: Any, _: Any) -> str | Literal[False]:
@@ -46,8 +48,11 @@ def _migrate(connection: Connection) -> None:
 
 def run() -> None:
     engine: Engine = context.config.attributes["engine"]
-    with engine.connect() as guard, engine.connect() as connection:
-        guard.exec_driver_sql(f"SELECT pg_advisory_lock({_ADVISORY_LOCK})")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as guard, engine.connect() as connection:
+        # Asked again and again: a statement that waits for the lock holds a snapshot, and an index that is built
+        # CONCURRENTLY by the one who has the lock would wait for that snapshot in turn.
+        while not guard.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar_one():
+            time.sleep(_AGAIN_AFTER_S)
         try:
             _migrate(connection)
         finally:

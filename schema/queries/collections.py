@@ -25,8 +25,11 @@ SET_COLLECTION_RULES = text("""
     UPDATE collection SET region = :region, max_radius_km = :max_radius_km WHERE name = :name RETURNING id
 """)
 
-# What it asks, and whether it is paused.
-COLLECTION_RULES = text("SELECT region, max_radius_km, paused_at FROM collection WHERE name = :name")
+# What it asks, whether it is paused, and how precisely it is shown.
+COLLECTION_RULES = text("SELECT region, max_radius_km, paused_at, precision_km FROM collection WHERE name = :name")
+
+# How precisely a collection is shown (NULL: in full). Triggers tell its images, while nobody writes jobs.
+SET_PRECISION = text("UPDATE collection SET precision_km = :precision_km WHERE name = :name")
 
 # The names of all collections.
 COLLECTION_NAMES = text("SELECT name FROM collection ORDER BY name")

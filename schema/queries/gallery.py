@@ -10,8 +10,9 @@ _DIMENSIONS = bindparam("dimensions", type_=Integer, literal_execute=True)
 _EVERYWHERE = bindparam("everywhere", type_=Boolean, literal_execute=True)
 
 # The nearest in a collection (everywhere: in all) by their embeddings of one model, with the place that counts
-# (manual > exif, xmp > import, then the latest). Never the image :sha256 itself. An image that several collections
-# hold may come several times.
+# (manual > exif, xmp > import, then the latest). Never the image :sha256 itself. An image that several
+# collections hold may come several times. Among them none with a stricter precision cap than :collection_id has:
+# its place would be told by the places that are inferred from it.
 _NEAREST = """
     WITH near AS MATERIALIZED (
         SELECT g.image_id, {distance} AS distance
@@ -23,6 +24,8 @@ _NEAREST = """
     SELECT n.image_id, i.sha256, 1 - n.distance AS cosine, l.source, l.lat, l.lon,
            l.country_code, l.region, l.city, l.geoname_id, CAST(NULL AS double precision) AS minutes_apart
     FROM near n JOIN image i ON i.id = n.image_id
+        AND (i.precision_km IS NULL
+             OR i.precision_km <= (SELECT precision_km FROM collection WHERE id = CAST(:collection_id AS bigint)))
     JOIN LATERAL (
         SELECT * FROM label WHERE label.image_id = n.image_id
         ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1
@@ -68,6 +71,8 @@ SAME_SERIES = text("""
            l.lat, l.lon, l.country_code, l.region, l.city, l.geoname_id,
            CAST(t.minutes_apart AS double precision) AS minutes_apart
     FROM about t JOIN image i ON i.id = t.image_id
+        AND (i.precision_km IS NULL
+             OR i.precision_km <= (SELECT precision_km FROM collection WHERE id = CAST(:collection_id AS bigint)))
     JOIN LATERAL (
         SELECT * FROM label WHERE label.image_id = t.image_id
         ORDER BY CASE source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, created_at DESC, id DESC LIMIT 1

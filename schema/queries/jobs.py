@@ -170,29 +170,44 @@ RELEASE = text("""
     WHERE state = 'running' AND worker = :worker
 """)
 
-# Pairs of sha256 and request_hash: answers that this very pipeline gave before, and known places.
+# Pairs of sha256 and request_hash: answers that this very pipeline gave before, known places, and what was erased
+# and may not come back.
 FIND_ANSWERS = text("""
     WITH given AS (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(sha256 text, request_hash text)
     )
     SELECT g.sha256, g.request_hash, i.id AS image_id, p.id AS prediction_id, p.status,
            i.embedding_model_id = :embedding_model_id AS embedded,
-           EXISTS (SELECT FROM label l WHERE l.image_id = i.id) AS known
+           EXISTS (SELECT FROM label l WHERE l.image_id = i.id) AS known, f.sha256 IS NOT NULL AS forgotten
     FROM given g
-    JOIN image i USING (sha256)
+    LEFT JOIN forgotten f USING (sha256)
+    LEFT JOIN image i ON i.sha256 = g.sha256
     LEFT JOIN prediction p ON p.image_id = i.id AND p.pipeline_version = :pipeline_version
         AND p.request_hash = g.request_hash AND p.status <> 'failed'
+    WHERE i.id IS NOT NULL OR f.sha256 IS NOT NULL
 """)
 
 # Rows: one settled job each, with its image, label, prediction and trace where there are such; :ids are their jobs
 # (known apart, so that the planner finds them by index). Everything is written in one statement and so in one
-# transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it.
+# transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it. What was
+# erased while it was in work ends as forgotten: whoever erases holds the tables, so that this sees either the hash or
+# nothing of the erasure.
 SAVE = text("""
-    WITH given AS MATERIALIZED (
+    WITH sent AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
             n integer, job_id uuid, state text, outcome text, reason text, detail text, reused boolean,
             retry_in_s double precision, untried boolean, image_id bigint, prediction_id bigint, image jsonb,
             label jsonb, prediction jsonb, trace jsonb)
+    ), given AS MATERIALIZED (
+        SELECT s.* FROM sent s
+        WHERE NOT EXISTS (SELECT FROM forgotten f WHERE f.sha256 = s.image->>'sha256')
+          AND (s.image_id IS NULL OR EXISTS (SELECT FROM image i WHERE i.id = s.image_id))
+        UNION ALL
+        SELECT s.n, s.job_id, 'failed', NULL, 'forgotten', '`globetag forget` erased it while it was in work.',
+               false, 0, false, NULL, NULL, NULL, NULL, NULL, NULL
+        FROM sent s
+        WHERE EXISTS (SELECT FROM forgotten f WHERE f.sha256 = s.image->>'sha256')
+           OR (s.image_id IS NOT NULL AND NOT EXISTS (SELECT FROM image i WHERE i.id = s.image_id))
     ), images AS (
         INSERT INTO image (sha256, format, width_px, height_px, size_bytes, taken_at, caption, data_mining,
                            metadata_notes, embedding, embedding_model_id)
@@ -252,13 +267,15 @@ SAVE = text("""
         LEFT JOIN predictions p ON p.image_id = i.id AND p.request_hash = g.prediction->>'request_hash'
             AND (p.status = 'failed') = (g.prediction->>'status' = 'failed')
     ), traces AS (
-        INSERT INTO trace (prediction_id, reasoning, answer, cues, tokens, mean_logprob, finish_reason, samples)
+        INSERT INTO trace (prediction_id, reasoning, answer, cues, tokens, mean_logprob, finish_reason, samples,
+                           injected_text)
         SELECT DISTINCT ON (m.prediction_id)
-               m.prediction_id, r.reasoning, r.answer, r.cues, r.tokens, r.mean_logprob, r.finish_reason, r.samples
+               m.prediction_id, r.reasoning, r.answer, r.cues, r.tokens, r.mean_logprob, r.finish_reason,
+               r.samples, coalesce(r.injected_text, '[]'::jsonb)
         FROM given g JOIN matched m USING (n),
         jsonb_to_record(g.trace) AS r(
             reasoning text, answer text, cues jsonb, tokens integer, mean_logprob real, finish_reason text,
-            samples jsonb)
+            samples jsonb, injected_text jsonb)
         WHERE g.trace IS NOT NULL AND m.prediction_id IS NOT NULL
         ORDER BY m.prediction_id, g.n
         ON CONFLICT (prediction_id) DO NOTHING

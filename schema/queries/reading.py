@@ -22,11 +22,12 @@ BATCH_PROGRESS = text("""
 # Everything that a report or an export says of each job of a batch or a collection (NULL: all), streamed.
 READ_JOBS = text("""
     SELECT j.id AS job_id, c.name AS collection, j.uri, j.state, j.outcome, j.reused,
-           coalesce(j.reason, l.reason) AS reason, coalesce(j.detail, l.detail) AS detail, j.finished_at,
+           coalesce(j.reason, l.reason) AS reason,
+           coalesce(shown_detail(j.detail, j.reason, l.precision_km), l.detail) AS detail, j.finished_at,
            l.sha256, l.taken_at, l.caption, l.width_px, l.height_px,
            l.source, l.lat, l.lon, l.radius_km, l.coverage, l.granularity, l.country_code, l.region, l.city,
            l.geoname_id, l.stated_place, l.confidence, l.gate_score, l.model, l.model_version, l.untrained,
-           l.pipeline_version, l.reasoning, l.predicted_lat, l.predicted_lon
+           l.pipeline_version, l.reasoning, l.predicted_lat, l.predicted_lon, l.injected_text, l.precision_km
     FROM job j
     JOIN collection c ON c.id = j.collection_id
     LEFT JOIN job_place l ON l.job_id = j.id

@@ -1,6 +1,5 @@
 """The SQL that the documentation prints runs, as printed."""
 
-import json
 import re
 from pathlib import Path
 
@@ -16,7 +15,6 @@ COOKBOOK = FENCED.findall((ROOT / "docs/sql.md").read_text(encoding="utf-8"))
 ON_THE_COMMAND_LINE = re.findall(
     r"psql .*? -c '(.*?)'", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL
 )
-[ERASURE] = FENCED.findall((ROOT / "docs/intended-use.md").read_text(encoding="utf-8"))
 
 ADD_PHOTOGRAPH = """
     WITH made AS (
@@ -29,16 +27,6 @@ ADD_PHOTOGRAPH = """
     )
     INSERT INTO job (id, collection_id, uri, state, outcome, image_id)
     SELECT gen_random_uuid(), held.id, 'file:///archive/1.jpg', 'done', 'known', made.id FROM made, held
-"""
-
-ADD_PREDICTION = """
-    WITH model AS (
-        INSERT INTO model_version (kind, name, version) VALUES ('lvlm', 'm', '1') RETURNING id
-    )
-    INSERT INTO prediction (image_id, status, reason, suggestions, model_version_id, gate_version_id,
-                            pipeline_version, request_hash, prompt_hash, sampling, gazetteer_version, code_version)
-    SELECT i.id, 'failed', 'unparsable', CAST(%(suggestions)s AS jsonb), m.id, m.id, 'p', 'r', 'h', '{}', 'g', 'c'
-    FROM image i, model m WHERE i.sha256 = %(sha256)s
 """
 
 
@@ -65,18 +53,3 @@ def test_queries_find_what_is_there(database):
         [nearest] = [query for query in COOKBOOK if "47.0707" in query]
         [found] = connection.execute(nearest).fetchall()
         assert found["km"] == pytest.approx(distance_km(60, 10, 47.0707, 15.4395), abs=0.001)
-
-
-def test_the_erasure_leaves_nothing_of_one_photograph_and_all_of_another(database):
-    [sha256] = set(re.findall(r"[0-9a-f]{64}", ERASURE))
-    with psycopg.connect(database.url) as connection:
-        for each in (sha256, "b" * 64):
-            connection.execute(ADD_PHOTOGRAPH, {"sha256": each})
-        offers = [{"from_sha256": sha256}, {"from_sha256": "b" * 64}, {"source": "model"}]
-        connection.execute(ADD_PREDICTION, {"sha256": "b" * 64, "suggestions": json.dumps(offers)})
-        connection.execute(ERASURE)
-        assert connection.execute("SELECT suggestions FROM prediction").fetchone() == (offers[1:],)
-        assert connection.execute("SELECT sha256 FROM image").fetchall() == [("b" * 64,)]
-        assert connection.execute("SELECT count(*) FROM label").fetchone() == (1,)
-        assert connection.execute("SELECT count(*) FROM job WHERE image_id IS NOT NULL").fetchone() == (1,)
-        assert connection.execute("SELECT count(*) FROM job").fetchone() == (1,)

@@ -138,6 +138,22 @@ def test_the_most_alike_come_first_with_the_place_that_counts(archive):
     assert not first.same_series
 
 
+def test_a_place_is_not_told_by_photographs_that_are_shown_more_precisely(archive):
+    """A collection with a cap does not help one without; one with the same cap or a stricter one may be helped."""
+    asking = unit(0)
+    for number, name in enumerate(("postcards", "shelters"), 1):
+        archive.add(unit(number, asking, 0.9), ("exif", 10, 20), held_by=(name,), taken_at=NOON)
+    shared = archive.add(unit(3, asking, 0.8), ("exif", 1, 2), held_by=("postcards", "shelters"), taken_at=NOON)
+    recall = archive.recall(everywhere=True)
+    assert len(ask(recall, asking, taken_at=NOON)) == 3
+    archive.run(text("UPDATE collection SET precision_km = 25 WHERE name = 'shelters'"))
+    assert [each.image_id for each in ask(recall, asking, taken_at=NOON)] == [1]
+    assert {each.image_id for each in ask(recall, asking, held_by="shelters")} == {1, 2, shared}
+    assert [each.image_id for each in ask(archive.recall(), asking, taken_at=NOON)] == [1]
+    archive.run(text("UPDATE collection SET precision_km = 100 WHERE name = 'postcards'"))
+    assert {each.image_id for each in ask(recall, asking, taken_at=NOON)} == {1, 2, shared}
+
+
 def test_at_most_k_and_never_itself(archive):
     asking = unit(0)
     ids = [archive.add(unit(number, asking, 0.9 - number / 20), ("exif", 1, 1)) for number in range(1, 9)]

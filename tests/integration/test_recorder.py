@@ -347,7 +347,9 @@ def test_two_recorders_with_the_same_images_do_not_deadlock(database):
             {"state": JobState.DONE, "outcome": "located", "image": _image("z"), "prediction": _located(lat=91.0)},
             id="a latitude beyond the pole",
         ),
-        pytest.param({"state": JobState.DONE, "outcome": "known", "image_id": 2**40}, id="an image that is gone"),
+        pytest.param(
+            {"state": JobState.DONE, "outcome": "located", "prediction_id": 2**40}, id="a prediction that is gone"
+        ),
     ],
 )
 def test_an_outcome_that_the_database_refuses_is_an_internal_error_and_its_neighbours_are_stored(

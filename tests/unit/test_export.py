@@ -55,7 +55,9 @@ def as_csv(*rows: dict[str, Any]) -> list[dict[str, str]]:
 def test_row_has_exactly_the_columns_of_the_query() -> None:
     selected = str(READ_JOBS).partition("FROM")[0].removeprefix("\n    SELECT").split(",\n")
     words = (
-        ",".join(selected).replace("coalesce(j.reason, l.reason)", "").replace("coalesce(j.detail, l.detail)", "")
+        ",".join(selected)
+        .replace("coalesce(j.reason, l.reason)", "")
+        .replace("coalesce(shown_detail(j.detail, j.reason, l.precision_km), l.detail)", "")
     )
     names = [part.split()[-1].rpartition(".")[2] for part in words.split(",") if part.strip()]
     assert tuple(names) == tuple(ExportRow.__dataclass_fields__)
@@ -81,6 +83,17 @@ def test_darwin_core_of_a_camera_position() -> None:
     assert cells["coordinateUncertaintyInMeters"] == "9"  # rounded up
     assert cells["predicted_lat"] == ""
     assert "camera" in cells["georeferenceRemarks"]
+
+
+def test_what_is_made_coarser_says_so_in_darwin_core() -> None:
+    capped = {"precision_km": 25.0, "lat": 48.1, "lon": 16.4, "reasoning": None, "stated_place": None}
+    [row, plain] = as_csv(PREDICTED | capped, PREDICTED | {"injected_text": True})
+    assert row["dataGeneralizations"].startswith("Coordinates generalized to the centre of a grid cell of 25 km")
+    assert row["informationWithheld"] == "caption, stated place and reasons"
+    assert "finer names and words are withheld" in row["georeferenceRemarks"]
+    assert (plain["dataGeneralizations"], plain["informationWithheld"]) == ("", "")
+    assert plain["injected_text"] == "true"
+    assert "look twice" in plain["georeferenceRemarks"]
 
 
 def test_zero_uncertainty_is_unknown() -> None:

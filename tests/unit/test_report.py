@@ -157,6 +157,54 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "token=abc" not in html
 
 
+TEXTS = sorted(name for name, field in ExportRow.__dataclass_fields__.items() if "str" in str(field.type))
+KINDS = {
+    "known": {"state": "done", "outcome": "known", "source": "exif", "lat": 1.0, "lon": 2.0},
+    "predicted": {"state": "done", "outcome": "located", "source": "prediction", "lat": 1.0, "lon": 2.0},
+    "verified": {
+        "state": "done",
+        "source": "exif",
+        "lat": 1.0,
+        "lon": 2.0,
+        "predicted_lat": 3.0,
+        "predicted_lon": 4.0,
+    },
+    "unplaced": {"state": "done", "outcome": "not_locatable", "reason": "place_unknown"},
+    "failed": {"state": "failed", "reason": "empty"},
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_text_stays_text_in_every_field(tmp_path: Path, name: str) -> None:
+    """Each text of a row alone, in each kind of row: also those that a vocabulary should hold."""
+    # Any other state or source would make another kind of row, or none.
+    kinds = {"failed": KINDS["failed"]} if name in ("state", "source") else KINDS
+    rows = [job(n, **(columns | {name: HOSTILE})) for n, columns in enumerate(kinds.values())]
+    page = Page(report(tmp_path, *rows, summary=Summary(jobs=len(rows), located=len(rows))))
+    assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
+    assert (len(page.all("script")), len(page.all("style")), len(page.all("img"))) == (1, 1, 0)
+    assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on") or key == "style"]
+    for _, attributes in page.tags:
+        assert not (attributes.get("href") or "").lower().startswith(("javascript:", "data:", "http"))
+
+
+def test_hostile_names_of_models_and_runs_stay_text(tmp_path: Path) -> None:
+    model = ModelIdentity("lvlm", HOSTILE, HOSTILE)
+    run = RunInfo(BEGAN, BEGAN, model, ModelIdentity("gate", HOSTILE, HOSTILE), HOSTILE)
+    path = tmp_path / "report.html"
+    write_report(path, title=HOSTILE, rows=iter([predicted(1)]), summary=Summary(jobs=1, located=1), run=run)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
+    assert (len(page.all("script")), len(page.all("img"))) == (1, 0)
+
+
+def test_what_is_made_coarser_and_what_may_steer_is_said(tmp_path: Path) -> None:
+    html = report(tmp_path, predicted(1, injected_text=True), predicted(2, precision_km=25.0, reasoning=None))
+    assert "Look twice: the picture may hold text that gives orders to a model" in html
+    assert "Shown to 25 km on purpose" in html
+    assert "Look twice" not in report(tmp_path, predicted(1, injected_text=False))
+
+
 ALLOWED_TAGS = {
     "html", "head", "meta", "title", "style", "body", "a", "header", "p", "h1", "time", "svg", "rect", "dl", "div",
     "dt", "dd", "main", "section", "h2", "h3", "figure", "defs", "clippath", "path", "g", "circle", "use", "ul",

@@ -3,9 +3,9 @@
 import click
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.engine import make_url
 
 from worker.http.tokens import read_tokens
+from worker.secrets import without_password
 from worker.settings import describe, load
 
 
@@ -20,7 +20,7 @@ def command() -> None:
         field = name.removeprefix("GLOBETAG_").lower()
         value = getattr(settings, field)
         if field.endswith("_url") and value:
-            value = make_url(value).render_as_string(hide_password=True)
+            value = without_password(value)
         if field == "http_tokens" and value:
             value = ", ".join(token.name for token in read_tokens(value))
         table.add_row(name, "unset" if value in (None, ()) else str(value), origin[field], meaning)

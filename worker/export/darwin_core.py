@@ -43,6 +43,8 @@ COLUMNS = (
     "georeferenceSources",
     "georeferenceVerificationStatus",
     "georeferenceRemarks",
+    "dataGeneralizations",
+    "informationWithheld",
     "job_id",
     "state",
     "outcome",
@@ -68,7 +70,10 @@ COLUMNS = (
     "height_px",
     "caption",
     "stated_reasons",
+    "injected_text",
 )
+
+_GENERALISED = "Coordinates generalized to the centre of a grid cell of {:g} km, names to what is as wide"
 
 _VERIFICATION = {"predicted": "requires verification", "manual": "verified by data custodian"}
 
@@ -121,6 +126,10 @@ def _cells(row: ExportRow) -> dict[str, str]:
         "georeferenceSources": "GeoNames" if is_predicted else "",
         "georeferenceVerificationStatus": _verification(row),
         "georeferenceRemarks": guard(remarks(row)),
+        "dataGeneralizations": ""
+        if row.precision_km is None or not has_place
+        else _GENERALISED.format(row.precision_km),
+        "informationWithheld": "" if row.precision_km is None else "caption, stated place and reasons",
         "job_id": row.job_id,
         "state": row.state,
         "outcome": row.outcome or "",
@@ -146,6 +155,7 @@ def _cells(row: ExportRow) -> dict[str, str]:
         "height_px": "" if row.height_px is None else str(row.height_px),
         "caption": guard(row.caption),
         "stated_reasons": guard(row.reasoning),
+        "injected_text": "" if row.injected_text is None else str(row.injected_text).lower(),
     }
 
 

@@ -5,6 +5,8 @@ from worker.export.rows import ExportRow
 
 UNTRAINED_PLACE = "UNTRAINED test model: the place means nothing."
 UNTRAINED_ANSWER = "UNTRAINED test model: what it says means nothing."
+INJECTED_TEXT = "The model's words hold what reads like an instruction, perhaps from the picture: look twice."
+GENERALISED = "Made coarser on purpose: the middle of a grid cell of {:g} km; finer names and words are withheld."
 
 KNOWN_BY = {
     "exif": "Position recorded by the camera (EXIF GPS).",
@@ -25,6 +27,10 @@ def remarks(row: ExportRow) -> str:
         )
     elif row.place_kind == "known" and row.reason is not None:
         said.append(f"A model, asked to verify it, gave no place: {sentence_of(row.reason)}")
+    if row.precision_km is not None:
+        said.append(GENERALISED.format(row.precision_km))
+    if row.injected_text:
+        said.append(INJECTED_TEXT)
     if row.untrained:
         said.append(UNTRAINED_PLACE if row.place_kind == "predicted" else UNTRAINED_ANSWER)
     return " ".join(said)

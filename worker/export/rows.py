@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Row
 from schema import queries
 from schema.reasons import JobState, LabelSource
 from worker.place.sphere import distance_km, is_valid
+from worker.secrets import without_signature
 
 _ROWS_PER_FETCH = 1000
 
@@ -42,7 +43,8 @@ class ExportRow:
     places, `prediction` is inferred. `lat` and `lon` are both finite and on Earth, or both None. A known place
     may come with a prediction beside it (`predicted_lat`, `predicted_lon`) where the job asked to verify;
     `radius_km`, `granularity` and the names then belong to the known place. `untrained` is None where no model
-    was asked.
+    was asked. `injected_text`: the model's words hold what reads like an instruction. `precision_km`: the cap that
+    coordinates and names were made coarser by, None where they are in full; the model's words are withheld then.
     """
 
     job_id: str
@@ -79,18 +81,21 @@ class ExportRow:
     reasoning: str | None = None
     predicted_lat: float | None = None
     predicted_lon: float | None = None
+    injected_text: bool | None = None
+    precision_km: float | None = None
 
     @classmethod
     def from_row(cls, row: Row[Any] | Mapping[str, Any]) -> Self:
         """The row as a value. Columns that this class does not have are left out.
 
-        Two things are withheld, so that no writer can get them wrong. An open job says nothing of its
-        photograph: what the tables still hold belongs to an earlier answer, perhaps to an earlier file. And
-        only a done job has a prediction's place.
+        Three things are withheld, so that no writer can get them wrong. Signatures and passwords in addresses.
+        An open job says nothing of its photograph: what the tables still hold belongs to an earlier answer,
+        perhaps to an earlier file. And only a done job has a prediction's place.
         """
         given = row._mapping if isinstance(row, Row) else row
         values = {name: _clean(given[name]) for name in _NAMES if name in given}
         values["job_id"] = str(values["job_id"])
+        values["uri"] = without_signature(values["uri"])
         state = values["state"]
         if state in _OPEN_STATES:
             values = {name: value for name, value in values.items() if name in _OF_THE_JOB}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # No colon: boto3 would take an ARN as a bucket, and with it another region or service.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _CHUNK_BYTES = 1 << 16
+_MAX_KEY_BYTES = 1024  # Amazon S3 User Guide, Naming Amazon S3 objects
 
 _CODES_GONE = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404"}
 _CODES_MAY_PASS = {"RequestTimeout", "RequestTimeTooSkewed"}
@@ -44,6 +45,15 @@ def bucket_and_key(uri: str) -> tuple[str, str]:
     bucket, _, key = uri.partition("://")[2].partition("/")
     if not _BUCKET.fullmatch(bucket):
         raise JobError(Reason.REFUSED_ADDRESS, f"{shown(uri)} does not name a bucket.")
+    try:
+        size_bytes = len(key.encode())
+    except UnicodeEncodeError as error:  # JSON can carry half a surrogate pair
+        raise JobError(Reason.REFUSED_ADDRESS, f"{shown(uri)}: the key is no text in Unicode.") from error
+    if size_bytes > _MAX_KEY_BYTES:
+        raise JobError(Reason.REFUSED_ADDRESS, f"{shown(uri)}: the key is longer than {_MAX_KEY_BYTES} bytes.")
+    if ".." in key.split("/"):
+        # A key is sent as it is, and a proxy before the store may take this for the bucket beside.
+        raise JobError(Reason.REFUSED_ADDRESS, f'{shown(uri)}: the key has ".." as a part of its own.')
     return bucket, key
 
 

@@ -29,6 +29,7 @@ from schema.reasons import JobState
 from worker.queue.broker import BROKER_ERRORS, waiting
 from worker.queue.lanes import BulkShare
 from worker.queue.patience import first_line
+from worker.secrets import without_signature
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,9 @@ class Dispatcher:
                 for row in due:
                     self._app.send_task(
                         LOCATE_TASK,
-                        kwargs={"job_id": str(row.id), "uri": row.uri},
+                        # The address counts in the job's row: what lets somebody in stays there.
+                        kwargs={"job_id": str(row.id), "uri": without_signature(row.uri)},
+                        kwargsrepr=f"{{'job_id': '{row.id}'}}",
                         producer=producer,
                         queue=queue,
                         ignore_result=True,

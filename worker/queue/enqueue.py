@@ -171,7 +171,7 @@ def _requests(
                 }
             )
         except ValueError as error:
-            result.problems.append(Problem(item.uri[:500], str(error)))
+            result.problems.append(Problem(shown(item.uri), str(error)))
             continue
         yield request, item.source_tag
 

@@ -177,6 +177,7 @@ def _find(ledger: Ledger, connection: Connection, questions: list[_Question]) ->
             status=Status(row.status) if row.status else None,
             has_label=row.known,
             is_embedded=bool(row.embedded),
+            is_forgotten=row.forgotten,
         )
         for row in found
     }

@@ -6,6 +6,7 @@ from typing import Any
 from worker.outcome import TraceRecord
 from worker.place.votes import Sample
 from worker.reason.answer import Answer
+from worker.reason.injected_text import injected_text
 
 
 def trace_of(samples: Sequence[Sample], shown: int) -> TraceRecord:
@@ -20,6 +21,7 @@ def trace_of(samples: Sequence[Sample], shown: int) -> TraceRecord:
         mean_logprob=completion.mean_logprob,
         finish_reason=completion.finish_reason,
         samples=tuple(_other(n, sample) for n, sample in enumerate(samples) if n != shown),
+        injected_text=injected_text("\n".join(sample.completion.text for sample in samples)),
     )
 
 

@@ -18,6 +18,8 @@ MAX_UNPLACED = 100
 MAX_FAILED = 500
 
 _UNTRAINED = "UNTRAINED: means nothing"
+_INJECTED = "Look twice: the picture may hold text that gives orders to a model"
+_COARSER = "Shown to {} on purpose"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,20 @@ def _entry(row: ExportRow, anchor: str, thumbnail: Thumbnail) -> Entry:
         reasons=plain(row.reasoning, 900),
         stated_place="" if stated.casefold() == heading.casefold() else stated,
         detail=plain(row.detail, 400),
-        warning=_UNTRAINED if row.untrained else "",
+        warning=" · ".join(_warnings(row)),
         beside=_beside(row),
         is_reused=row.reused,
         thumbnail=thumbnail,
     )
+
+
+def _warnings(row: ExportRow) -> list[str]:
+    said = [_UNTRAINED] if row.untrained else []
+    if row.injected_text:
+        said.append(_INJECTED)
+    if row.precision_km is not None:
+        said.append(_COARSER.format(distance(row.precision_km)))
+    return said
 
 
 def _coordinates(row: ExportRow) -> str:
