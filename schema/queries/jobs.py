@@ -189,9 +189,9 @@ FIND_ANSWERS = text("""
 
 # Rows: one settled job each, with its image, label, prediction and trace where there are such; :ids are their jobs
 # (known apart, so that the planner finds them by index). Everything is written in one statement and so in one
-# transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it. What was
-# erased while it was in work ends as forgotten: whoever erases holds the tables, so that this sees either the hash or
-# nothing of the erasure.
+# transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it. What
+# was erased while it was in work ends as forgotten: whoever erases holds the tables, so that this sees either the
+# hash or nothing of the erasure.
 SAVE = text("""
     WITH sent AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(

@@ -32,7 +32,7 @@ def command(
     precision_km: float | None,
     full_precision: bool,
 ) -> None:
-    """Show or set what the collection NAME asks of its places and how precisely they are shown; pause it, or go on.
+    """Show or set what the collection NAME asks of its places, and how precisely they are shown; pause it.
 
     Region and radius hold for photographs that are placed from now on: `globetag enqueue` them again, or `globetag
     retry`. While a collection is paused its photographs stay queued, and more may be added; those in work are

@@ -105,8 +105,8 @@ def write_jobs(
 ) -> dict[str, str]:
     """Writes jobs for requests with their source tags, and wakes the dispatchers at the commit.
 
-    Returns the kind of each job by its id: new, changed, waiting, done, failed or dead; `taken` where it is another
-    photograph's and stays so. Of requests with the same id the last counts.
+    Returns the kind of each job by its id: new, changed, waiting, done, failed or dead; `taken` where it is
+    another photograph's and stays so. Of requests with the same id the last counts.
     """
     by_collection: dict[str, dict[str, dict[str, object]]] = {}
     for request, tag in wanted:
