@@ -5,7 +5,7 @@ For messages to people and logs of a photograph's address take `worker.intake.ur
 
 import re
 
-HIDDEN = "…"
+HIDDEN = "***"
 
 _USER_PASSWORD = re.compile(r"(?P<before>^[A-Za-z][A-Za-z0-9+.-]*:/{0,2}[^/?#@:]*):[^/?#]*@", re.ASCII)
 _USER = re.compile(r"^(?P<before>https?:/*)[^/?#]*@", re.ASCII | re.IGNORECASE)
