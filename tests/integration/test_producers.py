@@ -1,6 +1,7 @@
-"""The recipes that producers are given, run as they stand: by every way one photograph, and one job."""
+"""The recipes that producers are given, run as they stand, with no more rights than the manual says: one job."""
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from schema.messages import job_id_for
 from tests.integration.ingress_line import DEAD_QUEUE, IngressLine
 from tests.support import ROOT, require, wait_for
 
+OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 RECIPES = ROOT / "docs/messages/producers"
 URI = "s3://archive/1931/0042.tif"
 COLLECTION = "glass negatives"
@@ -36,6 +38,22 @@ def producer_url(database):
         owner.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE globetag_producer").format(sql.Identifier(name)))
         yield make_url(database.url).set(username=name).render_as_string(hide_password=False)
         owner.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def producer_broker_url(rabbitmq):
+    """The address of the broker for somebody who may only write to the exchange geotag.ingress."""
+    name, vhost = f"shop-{secrets.token_hex(4)}", make_url(rabbitmq).database
+    command = shutil.which("rabbitmqctl")
+    require(command is not None, "RabbitMQ's rabbitmqctl is not to be had")
+    secret = secrets.token_hex(8)
+    _run(command, "add_user", name, secret, folder=ROOT)
+    try:
+        rights = re.search(r"set_permissions shop (.*)", OPERATIONS)[1].replace("'", "").split()
+        _run(command, "set_permissions", "-p", vhost, name, *rights, folder=ROOT)
+        yield make_url(rabbitmq).set(username=name, password=secret).render_as_string(hide_password=False)
+    finally:
+        _run(command, "delete_user", name, folder=ROOT)
 
 
 def _run(*command, folder=RECIPES):
@@ -68,12 +86,12 @@ def _psql():
     return found
 
 
-def test_the_recipes_for_one_photograph_make_one_job(settings, database, producer_url):
+def test_the_recipes_for_one_photograph_make_one_job(settings, database, producer_url, producer_broker_url):
     intake = IngressLine(settings, database)
     with intake.taking_in() as ingress:
-        _run(sys.executable, "-I", RECIPES / "submit.py", settings.broker_url, URI, COLLECTION)
-        _node("submit_cloudevent.mjs", settings.broker_url, URI, COLLECTION)
-        _node("submit_celery_task.mjs", settings.broker_url, URI, COLLECTION)
+        _run(sys.executable, "-I", RECIPES / "submit.py", producer_broker_url, URI, COLLECTION)
+        _node("submit_cloudevent.mjs", producer_broker_url, URI, COLLECTION)
+        _node("submit_celery_task.mjs", producer_broker_url, URI, COLLECTION)
         given = ["-v", "ON_ERROR_STOP=1", "-v", f"uri={URI}", "-v", f"collection={COLLECTION}"]
         _run(_psql(), producer_url, *given, "-f", RECIPES / "submit.sql")
         wait_for(lambda: ingress.counts.messages == 4, "all four")
