@@ -214,7 +214,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, image, job, prediction, trace, label, model_version, calibration, training_run,
-            gallery, curation, curation_member, promotion, promotion_failure,
+            gallery, curation, curation_member, promotion, promotion_failure, calibration_renewal,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
             job_place, serving_model, calibration_standing, suggestion TO globetag_reader;
     END IF;

@@ -15,6 +15,7 @@ from schema.queries import (
     labels,
     models,
     reading,
+    renewal,
     training,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "labels",
     "models",
     "reading",
+    "renewal",
     "training",
 ]

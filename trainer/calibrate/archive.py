@@ -44,9 +44,14 @@ class FromArchive:
 
 
 def read_archive(
-    engine: SqlEngine, *, base: str, serving: Registered | None, collection: str | None = None
+    engine: SqlEngine,
+    *,
+    base: str,
+    serving: Registered | None,
+    collection: str | None = None,
+    answers_version: str | None = None,
 ) -> FromArchive:
-    """The answers of what serves with GLOBETAG_MODEL=`base`, of their latest version.
+    """The answers of what serves with GLOBETAG_MODEL=`base`, of this version or (None) of their latest.
 
     Raises `SetupError` where there are none, or only another model's.
     """
@@ -54,19 +59,15 @@ def read_archive(
         names = connection.scalars(queries.collections.COLLECTION_NAMES).all()
         if collection is not None and collection not in names:
             raise SetupError(unknown_collection(collection, names))
-        chosen = _choose(connection, base, serving, collection)
+        chosen = _choose(connection, base, serving, collection, answers_version)
         until = int(connection.execute(queries.curation.NEWEST_LABEL).scalar_one())
         known = read_known(connection, until=until, collection=collection)
         given = {"answers_version": chosen.answers_version, "model_version_id": chosen.model_version_id}
         answers = {
             row.image_id: row for row in connection.execute(queries.calibration.ANSWERS_TO_CALIBRATE, given)
         }
-    group_N = _groups(known)
-    learnt = (
-        set()  # the base has seen nothing of the archive, whatever was curated since
-        if serving is None
-        else {group for row, group in zip(known, group_N, strict=True) if row.before is Side.TRAIN}
-    )
+    group_N = groups_of(known)
+    learnt = groups_learnt(known, group_N, serving)
     inside = [(row, group) for row, group in zip(known, group_N, strict=True) if row.inside]
     asked = [(row, group) for row, group in inside if row.image_id in answers]
     new = [(row, group) for row, group in asked if group not in learnt]
@@ -84,9 +85,13 @@ def read_archive(
 
 
 def _choose(
-    connection: Connection, base: str, serving: Registered | None, collection: str | None
+    connection: Connection,
+    base: str,
+    serving: Registered | None,
+    collection: str | None,
+    answers_version: str | None,
 ) -> Row[tuple[object, ...]]:
-    """The version to calibrate: the latest of the model that serves."""
+    """The version to calibrate: the given one, or the latest of the model that serves."""
     rows = connection.execute(queries.calibration.CALIBRATABLE, {"collection": collection}).all()
     where = f"the collection {collection!r}" if collection else "the archive"
     if not rows:
@@ -106,6 +111,13 @@ def _choose(
             f"{wanted} serves, but {where} has answers about known places by others only ({others}): ask it with"
             " `globetag run --verify`, since another model's errors say nothing of its own"
         )
+    if answers_version is not None:
+        fitting = [row for row in fitting if row.answers_version == answers_version]
+        if not fitting:
+            raise SetupError(
+                f"{wanted} has not answered about known places of {where} with the settings that it has now: ask"
+                " it with `globetag run --verify`"
+            )
     if fitting[0].untrained:
         raise SetupError(
             f"{fitting[0].model} is untrained: its answers mean nothing, and a radius would not either"
@@ -113,7 +125,17 @@ def _choose(
     return fitting[0]
 
 
-def _groups(known: Sequence[Known]) -> list[int]:
+def groups_learnt(known: Sequence[Known], groups: Sequence[int], serving: Registered | None) -> set[int]:
+    """The groups that what serves may have learnt from, by any curation's training side.
+
+    The base itself (None) has seen nothing of the archive, whatever was curated since.
+    """
+    if serving is None:
+        return set()
+    return {group for row, group in zip(known, groups, strict=True) if row.before is Side.TRAIN}
+
+
+def groups_of(known: Sequence[Known]) -> list[int]:
     """What stands or falls together: photographs of one place cell or one series, as the split ties them."""
     curation = Curation()
     grid = Grid(curation.cell_km)
