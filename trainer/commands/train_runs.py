@@ -201,6 +201,7 @@ def worker(beat: bool) -> None:
             click.echo("stopped at once; the run goes on from its last checkpoint", err=True)
             sys.stderr.flush()
             os._exit(exit_codes.INTERRUPTED)  # the thread that trains cannot be ended otherwise
+        calibrations.close()
     sys.exit(exit_codes.DONE if failure is None else exit_codes.SETUP_IS_WRONG)
 
 

@@ -6,7 +6,7 @@ a process that dies loses nothing and any other goes on:
 1. What serves has calibrations in force that do not expire soon: nothing to do.
 2. Otherwise photographs of known place, from which no model has learnt, go back into the queue (`verify`, bulk),
    in the transaction that writes the renewal's row. Ordinary workers answer them by the whole pipeline.
-3. When nine tenths are answered by the version that serves, or all are settled, the calibrations are made, each as
+3. When nine tenths (200 or more) are answered by the version that serves, or all are settled, the calibrations are made, each as
    the one before it was. Those that are there already, since a person or a process that died had made them, are
    not made again.
 4. What is refused is kept with its reason, and tried again only when labels or answers have come.
@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 ENOUGH = 0.9
 """This share answered by the version that serves is enough; the others may wait for a server that is away."""
+LEAST = 200
+"""But not fewer than so many: of few all are waited for, lest the calibration is refused for want of the last."""
 ASKS = 3
 """So often a photograph is asked about that another version answered, in all."""
 RETRY_AFTER = 20
@@ -141,7 +143,7 @@ def _waits(connection: Connection, row: Row[Any], serves: Serves, due: list[Due]
         return None  # somebody has calibrated meanwhile
     given = {"batch_id": row.batch_id, "model_version_id": serves.model_version_id}
     stand = connection.execute(queries.renewal.RENEWAL_PROGRESS, given).one()
-    if stand.jobs and stand.answered >= ENOUGH * stand.jobs:
+    if stand.answered >= max(LEAST, ENOUGH * stand.jobs):
         return None
     if stand.pending:
         told = f"renewal {row.id} waits: {stand.answered:,} of {stand.jobs:,} photographs are answered"

@@ -37,8 +37,12 @@ class Watch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Takes no further look, and waits for the one at work. What it cannot end, the next process does."""
+        """Takes no further look. Does not wait for the one at work."""
         self._stopping.set()
+
+    def close(self) -> None:
+        """Stops, and waits for the look at work. What it does not end in a minute, the next process does."""
+        self.stop()
         if self._thread.is_alive():
             self._thread.join(_JOIN_S)
 

@@ -22,7 +22,7 @@ def what_follows(engine: Engine, settings: Settings) -> str:
         ).scalar_one_or_none()
         if answers is not None and versions_in_force(connection, answers):
             return (
-                "radii: its calibration counts, unless settings have changed since (`globetag train calibrations`)"
+                "radii: the calibration that it has counts, unless settings have changed since then"
             )
     if settings.calibrate_photographs == 0:
         return f"radii are nominal until it is calibrated by hand: {by_hand}"

@@ -76,8 +76,11 @@ class Hardness:
 
     def of(self, signs: Mapping[str, Floats]) -> Floats:
         """The hardness of N photographs; `signs` gives (N,) values by name. Raises `KeyError` without one."""
-        total_N = sum((curve.added(signs[name]) for name, curve in self.curves.items()), np.float64(self.base))
-        return np.asarray(total_N, dtype=np.float64)
+        n = max((sign_N.size for sign_N in signs.values()), default=0)
+        total_N = np.full(n, self.base, dtype=np.float64)
+        for name, curve in self.curves.items():
+            total_N = total_N + curve.added(signs[name])
+        return total_N
 
     def to_json(self) -> dict[str, Any]:
         """As `calibration.parameters` keeps it."""
