@@ -3,6 +3,10 @@
 Photographs that a model which was trained here may have learnt from are left out, with all that share a place
 cell or a series with them: their errors are smaller than a new photograph's will be. Any curation's training
 side counts.
+
+So are those that a near-duplicate of the same place or series told their place: a known place is not to be
+promised by itself, and a photograph of a new place has no such help. What merely looks alike, and the rest of a
+series, can only tip an answer; it is not left out.
 """
 
 from collections.abc import Sequence
@@ -30,8 +34,8 @@ from worker.registry import Registered
 class FromArchive:
     """`sample` has the located photographs. The counts say what became of all others whose place is known:
 
-    not asked by this version; learnt from, or of a place or series that was; stored before difficulties were;
-    without a place in the answer.
+    not asked by this version; learnt from, or of a place or series that was; told by a near-duplicate of the same
+    place or series; stored before difficulties were; without a place in the answer.
     """
 
     sample: Sample
@@ -39,6 +43,7 @@ class FromArchive:
     model_version_id: int
     not_asked: int
     learnt: int
+    helped: int
     without_difficulty: int
     not_located: int
 
@@ -71,7 +76,13 @@ def read_archive(
     inside = [(row, group) for row, group in zip(known, group_N, strict=True) if row.inside]
     asked = [(row, group) for row, group in inside if row.image_id in answers]
     new = [(row, group) for row, group in asked if group not in learnt]
-    located = [(row, group) for row, group in new if answers[row.image_id].lat is not None]
+    of_image = {row.image_id: group for row, group in zip(known, group_N, strict=True)}
+    alone = [
+        (row, group)
+        for row, group in new
+        if all(of_image.get(other) != group for other in answers[row.image_id].duplicates)
+    ]
+    located = [(row, group) for row, group in alone if answers[row.image_id].lat is not None]
     usable = [(row, group) for row, group in located if answers[row.image_id].difficulty is not None]
     return FromArchive(
         sample=_sample([row for row, _ in usable], [group for _, group in usable], answers),
@@ -79,8 +90,9 @@ def read_archive(
         model_version_id=chosen.model_version_id,
         not_asked=len(inside) - len(asked),
         learnt=len(asked) - len(new),
+        helped=len(new) - len(alone),
         without_difficulty=len(located) - len(usable),
-        not_located=len(new) - len(located),
+        not_located=len(alone) - len(located),
     )
 
 

@@ -165,6 +165,7 @@ def _tell_counts(found: "FromArchive") -> None:
     for count, told in (
         (found.not_asked, "known places were not asked about by this version"),
         (found.learnt, "were learnt from, or are of a place or series that was"),
+        (found.helped, "were told their place by a near-duplicate of the same place"),
         (found.without_difficulty, "answers are older than the signs of difficulty: ask again"),
         (found.not_located, "answers name no place"),
     ):

@@ -6,9 +6,9 @@ a process that dies loses nothing and any other goes on:
 1. What serves has calibrations in force that do not expire soon: nothing to do.
 2. Otherwise photographs of known place, from which no model has learnt, go back into the queue (`verify`, bulk),
    in the transaction that writes the renewal's row. Ordinary workers answer them by the whole pipeline.
-3. When nine tenths (200 or more) are answered by the version that serves, or all are settled, the calibrations are made, each as
-   the one before it was. Those that are there already, since a person or a process that died had made them, are
-   not made again.
+3. When nine tenths (200 or more) are answered by the version that serves, or all are settled, the calibrations
+   are made, each as the one before it was. Those that are there already, since a person or a process that died
+   had made them, are not made again.
 4. What is refused is kept with its reason, and tried again only when labels or answers have come.
 
 Jobs that a worker of an earlier version took are asked again, twice at most.
