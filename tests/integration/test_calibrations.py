@@ -162,7 +162,7 @@ def test_what_a_near_duplicate_of_its_own_place_has_told_is_left_out(database, a
         WHERE i.id = p.image_id AND starts_with(i.sha256, :place) AND starts_with(f.sha256, :other)
     """)
     with database.engine.begin() as connection:
-        # four photographs of each place; the second and third kind of help says nothing of the own place, or little
+        # four photographs of each place; what another place says, or the series, is no known place of its own
         for source, place, other in (
             ("near_duplicate", "07", "070067"),
             ("near_duplicate", "08", "090009"),

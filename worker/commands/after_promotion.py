@@ -21,9 +21,7 @@ def what_follows(engine: Engine, settings: Settings) -> str:
             queries.renewal.NEWEST_ANSWERS, {"model_version_id": version_id}
         ).scalar_one_or_none()
         if answers is not None and versions_in_force(connection, answers):
-            return (
-                "radii: the calibration that it has counts, unless settings have changed since then"
-            )
+            return "radii: the calibration that it has counts, unless settings have changed since then"
     if settings.calibrate_photographs == 0:
         return f"radii are nominal until it is calibrated by hand: {by_hand}"
     return (
