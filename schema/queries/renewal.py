@@ -69,6 +69,13 @@ ASK = text("""
     RETURNING id
 """)
 
+# What an earlier renewal has queued (:earlier) and nobody has begun counts for this one now. Returns their ids.
+ADOPT = text("""
+    UPDATE job SET batch_id = CAST(:batch_id AS uuid)
+    WHERE batch_id = CAST(:earlier AS uuid) AND state = 'queued' AND verify
+    RETURNING id
+""")
+
 # The renewal of a base that is asking; there is at most one.
 OPEN_RENEWAL = text("SELECT * FROM calibration_renewal WHERE base = :base AND state = 'asking'")
 

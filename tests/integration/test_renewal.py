@@ -499,7 +499,8 @@ def test_a_promotion_in_between_begins_anew(shop):
     shop.look()
     shop.promote("second")
     shop.look()
-    assert [row.state for row in shop.rows()] == ["superseded", "refused"], "all photographs are in the queue"
+    assert [(row.state, row.asked) for row in shop.rows()] == [("superseded", 30), ("asking", 30)]
+    assert shop.queued() == 30
 
 
 KILLED = """

@@ -80,13 +80,14 @@ def look(engine: SqlEngine, *, base: str, photographs: int) -> Look:
         with engine.begin() as connection:
             serves = what_serves(connection, base, registry.look(engine, base))
             row = connection.execute(queries.renewal.OPEN_RENEWAL, {"base": base}).one_or_none()
+            earlier: str | None = None
             if row is not None and row.model_version_id != serves.registered_id:
                 told = "What serves was changed before the photographs were answered."
                 _end(connection, row, serves, "superseded", told)
-                row = None
+                row, earlier = None, str(row.batch_id)
             due, cause = what_is_due(connection, serves)
             if row is None:
-                begun = _begin(connection, serves, due, cause, photographs)
+                begun = _begin(connection, serves, due, cause, photographs, earlier)
                 if isinstance(begun, Look):
                     return begun
                 row = begun
@@ -97,9 +98,12 @@ def look(engine: SqlEngine, *, base: str, photographs: int) -> Look:
 
 
 def _begin(
-    connection: Connection, serves: Serves, due: list[Due], cause: Cause, photographs: int
+    connection: Connection, serves: Serves, due: list[Due], cause: Cause, photographs: int, earlier: str | None
 ) -> Look | Row[Any]:
-    """Asks, and returns the row of the renewal; or why there is none to begin."""
+    """Asks, and returns the row of the renewal; or why there is none to begin.
+
+    `earlier`: the jobs of a renewal that was superseded; those that wait still are asked of what serves now.
+    """
     if not due:
         return Look(Looked.NOT_DUE, "what serves is calibrated, or nobody has asked for it yet")
     if serves.untrained:
@@ -123,7 +127,9 @@ def _begin(
             )
             return Look(Looked.STANDS_REFUSED, told)
     batch_id = str(uuid.uuid4())
-    asked = _ask(connection, choose_jobs(connection, serves, due, photographs), batch_id)
+    adopt = {"batch_id": batch_id, "earlier": earlier}
+    asked = len(connection.execute(queries.renewal.ADOPT, adopt).all())
+    asked += _ask(connection, choose_jobs(connection, serves, due, max(0, photographs - asked)), batch_id)
     given = {
         "base": serves.base,
         "model_version_id": serves.registered_id,
