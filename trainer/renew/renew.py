@@ -84,7 +84,8 @@ def look(engine: SqlEngine, *, base: str, photographs: int) -> Look:
             if row is not None and row.model_version_id != serves.registered_id:
                 told = "What serves was changed before the photographs were answered."
                 _end(connection, row, serves, "superseded", told)
-                row, earlier = None, str(row.batch_id)
+                earlier = str(row.batch_id)
+                row = None
             due, cause = what_is_due(connection, serves)
             if row is None:
                 begun = _begin(connection, serves, due, cause, photographs, earlier)
