@@ -6,6 +6,7 @@ Long because all of it shares one archive and its models.
 """
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -594,3 +595,28 @@ def test_what_follows_is_said_to_who_promotes(shop, monkeypatch):
     monkeypatch.setenv("GLOBETAG_CALIBRATE_PHOTOGRAPHS", "0")
     said = CliRunner().invoke(command, ["promote", str(second.id)], catch_exceptions=False).output
     assert "until it is calibrated by hand" in said
+
+
+@PGMQ
+def test_the_training_worker_looks_by_itself_and_stops_when_told(shop, tmp_path):
+    shop.label(30)
+    shop.promote("first")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GLOBETAG_")}
+    environment |= {"GLOBETAG_HOME": str(tmp_path / "home"), "GLOBETAG_DATABASE_URL": shop.database.url}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worker", "-v", "train", "worker", "--no-beat"],
+        cwd=ROOT,
+        env=environment | {"GLOBETAG_MODEL": BASE},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        wait_for(lambda: shop.rows() or process.poll() is not None, "a renewal to be begun")
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == 0, said
+    assert [(row.state, row.asked) for row in shop.rows()] == [("asking", 30)], said
+    assert "30 photographs are asked about" in said
