@@ -754,3 +754,28 @@ position_read = Table(
     Index("ix_position_read_sha256", "sha256"),
     comment="Who asked for which precise position, when and what for. Append-only.",
 )
+
+calibration_renewal = Table(
+    "calibration_renewal",
+    metadata,
+    _key(),
+    Column("base", Text, nullable=False, comment="The GLOBETAG_MODEL whose answers are calibrated"),
+    Column("model_version_id", ForeignKey("model_version.id"), comment="What serves; NULL = the base itself"),
+    Column("cause", Text, nullable=False, comment="promotion, expiry or settings"),
+    Column("state", Text, nullable=False, server_default=text("'asking'")),
+    Column("batch_id", UUID(as_uuid=False), nullable=False, comment="Of the jobs that it has queued"),
+    Column("asked", Integer, nullable=False, comment="Photographs of known place that it has asked about"),
+    Column("times", Integer, nullable=False, server_default=text("1"), comment="So often has it asked"),
+    Column("answers_version", Text, comment="As in prediction, when it ended; NULL = nothing was answered"),
+    Column("detail", Text, comment="What came of it, in words"),
+    Column("labels_until", BigInteger, comment="The newest label when it ended"),
+    Column("predictions_until", BigInteger, comment="The newest prediction when it ended"),
+    _created_at(),
+    Column("finished_at", DateTime(timezone=True)),
+    CheckConstraint("cause IN ('promotion', 'expiry', 'settings')", name="cause"),
+    CheckConstraint("state IN ('asking', 'done', 'refused', 'superseded')", name="state"),
+    CheckConstraint("(state = 'asking') = (finished_at IS NULL)", name="final_is_finished"),
+    Index("uq_calibration_renewal_open", "base", unique=True, postgresql_where=text("state = 'asking'")),
+    Index("ix_calibration_renewal_base", "base", "id"),
+    comment="Calibrations that are made anew by the training worker. At most one of a base asks at a time.",
+)

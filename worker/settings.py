@@ -174,6 +174,12 @@ class Settings(BaseModel):
         25, description="A model is promoted if it places more within this distance: 1, 25, 200, 750 or 2500"
     )
 
+    calibrate_photographs: Annotated[int, Field(ge=0)] = Field(
+        1000,
+        description="To renew a calibration the training worker asks about so many photographs of known place;"
+        " 0: never",
+    )
+
     @property
     def is_embedded(self) -> bool:
         return self.database_url is None

@@ -42,11 +42,14 @@ CALIBRATABLE = text("""
 """)
 
 # The latest answer of this version for each image. A place that was chosen and then refused for its radius stands
-# first among the alternatives: without it only easy photographs would be left.
+# first among the alternatives: without it only easy photographs would be left. `duplicates`: the photographs that
+# show the same scene and gave it their known place.
 ANSWERS_TO_CALIBRATE = text("""
     SELECT DISTINCT ON (image_id) image_id, difficulty,
            coalesce(lat, CAST(alternatives->0->>'lat' AS double precision)) AS lat,
-           coalesce(lon, CAST(alternatives->0->>'lon' AS double precision)) AS lon
+           coalesce(lon, CAST(alternatives->0->>'lon' AS double precision)) AS lon,
+           ARRAY(SELECT CAST(s->>'from_image_id' AS bigint) FROM jsonb_array_elements(suggestions) s
+                 WHERE s->>'source' = 'near_duplicate') AS duplicates
     FROM prediction
     WHERE coalesce(answers_version, pipeline_version) = :answers_version AND model_version_id = :model_version_id
       AND status <> 'failed'

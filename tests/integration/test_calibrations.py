@@ -153,6 +153,27 @@ def test_what_was_learnt_from_is_left_out_with_its_places(database, answered):
     assert (found.learnt, found.sample.n) == (0, 240), "the base has learnt nothing here"
 
 
+def test_what_a_near_duplicate_of_its_own_place_has_told_is_left_out(database, answered):
+    answered(240)
+    given = text("""
+        UPDATE prediction p SET suggestions = jsonb_build_array(jsonb_build_object(
+            'source', CAST(:source AS text), 'from_image_id', f.id))
+        FROM image i, image f
+        WHERE i.id = p.image_id AND starts_with(i.sha256, :place) AND starts_with(f.sha256, :other)
+    """)
+    with database.engine.begin() as connection:
+        # four photographs of each place; what another place says, or the series, is no known place of its own
+        for source, place, other in (
+            ("near_duplicate", "07", "070067"),
+            ("near_duplicate", "08", "090009"),
+            ("series", "10", "100010"),
+        ):
+            asked = {"source": source, "place": place, "other": other}
+            assert connection.execute(given, asked).rowcount == 4
+    found = read_archive(database.engine, base=MODEL.name, serving=None)
+    assert (found.helped, found.sample.n, found.not_located) == (4, 236, 0)
+
+
 def test_another_models_answers_are_refused(database, answered):
     answered(5, versions=versions_of(database, model=OTHER))
     with pytest.raises(SetupError, match=r"GLOBETAG_MODEL=trained itself serves, but .* \(5 by other 1\)"):

@@ -3,6 +3,10 @@
 Photographs that a model which was trained here may have learnt from are left out, with all that share a place
 cell or a series with them: their errors are smaller than a new photograph's will be. Any curation's training
 side counts.
+
+So are those that a near-duplicate of the same place or series told their place: a known place is not to be
+promised by itself, and a photograph of a new place has no such help. What merely looks alike, and the rest of a
+series, can only tip an answer; it is not left out.
 """
 
 from collections.abc import Sequence
@@ -30,8 +34,8 @@ from worker.registry import Registered
 class FromArchive:
     """`sample` has the located photographs. The counts say what became of all others whose place is known:
 
-    not asked by this version; learnt from, or of a place or series that was; stored before difficulties were;
-    without a place in the answer.
+    not asked by this version; learnt from, or of a place or series that was; told by a near-duplicate of the same
+    place or series; stored before difficulties were; without a place in the answer.
     """
 
     sample: Sample
@@ -39,14 +43,20 @@ class FromArchive:
     model_version_id: int
     not_asked: int
     learnt: int
+    helped: int
     without_difficulty: int
     not_located: int
 
 
 def read_archive(
-    engine: SqlEngine, *, base: str, serving: Registered | None, collection: str | None = None
+    engine: SqlEngine,
+    *,
+    base: str,
+    serving: Registered | None,
+    collection: str | None = None,
+    answers_version: str | None = None,
 ) -> FromArchive:
-    """The answers of what serves with GLOBETAG_MODEL=`base`, of their latest version.
+    """The answers of what serves with GLOBETAG_MODEL=`base`, of this version or (None) of their latest.
 
     Raises `SetupError` where there are none, or only another model's.
     """
@@ -54,23 +64,25 @@ def read_archive(
         names = connection.scalars(queries.collections.COLLECTION_NAMES).all()
         if collection is not None and collection not in names:
             raise SetupError(unknown_collection(collection, names))
-        chosen = _choose(connection, base, serving, collection)
+        chosen = _choose(connection, base, serving, collection, answers_version)
         until = int(connection.execute(queries.curation.NEWEST_LABEL).scalar_one())
         known = read_known(connection, until=until, collection=collection)
         given = {"answers_version": chosen.answers_version, "model_version_id": chosen.model_version_id}
         answers = {
             row.image_id: row for row in connection.execute(queries.calibration.ANSWERS_TO_CALIBRATE, given)
         }
-    group_N = _groups(known)
-    learnt = (
-        set()  # the base has seen nothing of the archive, whatever was curated since
-        if serving is None
-        else {group for row, group in zip(known, group_N, strict=True) if row.before is Side.TRAIN}
-    )
+    group_N = groups_of(known)
+    learnt = groups_learnt(known, group_N, serving)
     inside = [(row, group) for row, group in zip(known, group_N, strict=True) if row.inside]
     asked = [(row, group) for row, group in inside if row.image_id in answers]
     new = [(row, group) for row, group in asked if group not in learnt]
-    located = [(row, group) for row, group in new if answers[row.image_id].lat is not None]
+    of_image = {row.image_id: group for row, group in zip(known, group_N, strict=True)}
+    alone = [
+        (row, group)
+        for row, group in new
+        if all(of_image.get(other) != group for other in answers[row.image_id].duplicates)
+    ]
+    located = [(row, group) for row, group in alone if answers[row.image_id].lat is not None]
     usable = [(row, group) for row, group in located if answers[row.image_id].difficulty is not None]
     return FromArchive(
         sample=_sample([row for row, _ in usable], [group for _, group in usable], answers),
@@ -78,15 +90,20 @@ def read_archive(
         model_version_id=chosen.model_version_id,
         not_asked=len(inside) - len(asked),
         learnt=len(asked) - len(new),
+        helped=len(new) - len(alone),
         without_difficulty=len(located) - len(usable),
-        not_located=len(new) - len(located),
+        not_located=len(alone) - len(located),
     )
 
 
 def _choose(
-    connection: Connection, base: str, serving: Registered | None, collection: str | None
+    connection: Connection,
+    base: str,
+    serving: Registered | None,
+    collection: str | None,
+    answers_version: str | None,
 ) -> Row[tuple[object, ...]]:
-    """The version to calibrate: the latest of the model that serves."""
+    """The version to calibrate: the given one, or the latest of the model that serves."""
     rows = connection.execute(queries.calibration.CALIBRATABLE, {"collection": collection}).all()
     where = f"the collection {collection!r}" if collection else "the archive"
     if not rows:
@@ -106,6 +123,13 @@ def _choose(
             f"{wanted} serves, but {where} has answers about known places by others only ({others}): ask it with"
             " `globetag run --verify`, since another model's errors say nothing of its own"
         )
+    if answers_version is not None:
+        fitting = [row for row in fitting if row.answers_version == answers_version]
+        if not fitting:
+            raise SetupError(
+                f"{wanted} has not answered about known places of {where} with the settings that it has now: ask"
+                " it with `globetag run --verify`"
+            )
     if fitting[0].untrained:
         raise SetupError(
             f"{fitting[0].model} is untrained: its answers mean nothing, and a radius would not either"
@@ -113,7 +137,17 @@ def _choose(
     return fitting[0]
 
 
-def _groups(known: Sequence[Known]) -> list[int]:
+def groups_learnt(known: Sequence[Known], groups: Sequence[int], serving: Registered | None) -> set[int]:
+    """The groups that what serves may have learnt from, by any curation's training side.
+
+    The base itself (None) has seen nothing of the archive, whatever was curated since.
+    """
+    if serving is None:
+        return set()
+    return {group for row, group in zip(known, groups, strict=True) if row.before is Side.TRAIN}
+
+
+def groups_of(known: Sequence[Known]) -> list[int]:
     """What stands or falls together: photographs of one place cell or one series, as the split ties them."""
     curation = Curation()
     grid = Grid(curation.cell_km)

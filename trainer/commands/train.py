@@ -20,6 +20,7 @@ for _each in (train_gate, train_grpo):
 for _one in (
     train_calibrate.calibrate,
     train_calibrate.calibrations,
+    train_calibrate.renew,
     runs.now,
     runs.status,
     runs.cancel,

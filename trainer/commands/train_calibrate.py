@@ -1,8 +1,7 @@
 """`globetag train calibrate` and `calibrations`: a radius that keeps its promise, and which ones are in force."""
 
-import hashlib
-import json
-from datetime import UTC, datetime
+import sys
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from worker import exit_codes
 from worker.errors import SetupError
 from worker.settings import load
 
 if TYPE_CHECKING:
     from trainer.calibrate.archive import FromArchive
     from trainer.calibrate.fit import Parameters
+    from worker.calibrations import Standing
 
 _FILE = click.Path(exists=True, path_type=Path, dir_okay=False)
 
@@ -52,8 +53,8 @@ def calibrate(
     """Calibrate the radius of what serves, on photographs with known place that it has not learnt from.
 
     Ask about such photographs first: `globetag run --verify`. Running workers take the calibration up by
-    themselves. Calibrate anew after each promotion and each change of settings: the one of before is not used
-    then.
+    themselves. After a promotion or a change of settings the one of before is not used: `globetag train worker`
+    renews it, and so does `globetag train renew`.
     """
     from trainer.calibrate.fit import Parameters
 
@@ -69,18 +70,44 @@ def calibrate(
 
 
 @click.command()
+def renew() -> None:
+    """Look once whether what serves needs a calibration, and do what is to be done now.
+
+    The training worker does so by itself every minute. Photographs of known place go into the queue again; once
+    workers have answered them, the next look calibrates as the last calibration was made.
+    """
+    from trainer.renew.renew import Looked, look
+    from worker.database import open_database
+
+    settings, _ = load()
+    with open_database(settings) as database:
+        looked = look(database.engine, base=settings.model, photographs=settings.calibrate_photographs)
+    click.echo(looked.told)
+    if looked.ended in {Looked.REFUSED, Looked.STANDS_REFUSED}:
+        sys.exit(exit_codes.SOME_FAILED)
+
+
+@click.command()
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many, the latest.")
 def calibrations(limit: int) -> None:
-    """Show the calibrations of the radius, and which are in force."""
+    """Show the calibrations of the radius, which are in force, and how renewing them stands."""
+    from trainer.renew.told import renewals
     from worker.calibrations import standings
     from worker.database import open_database
 
     settings, _ = load()
     with open_database(settings) as database:
         rows = standings(database.engine, limit)
-    if not rows:
+        renewed = renewals(database.engine, settings.model)
+    if rows:
+        _show(rows)
+    else:
         click.echo("there is no calibration yet: radii are nominal; `globetag train calibrate` makes one")
-        return
+    for line in renewed:
+        click.echo(line)
+
+
+def _show(rows: "list[Standing]") -> None:
     table = Table(title="Calibrations", title_justify="left")
     for heading in (
         "id",
@@ -114,10 +141,8 @@ def calibrations(limit: int) -> None:
 
 def _from_archive(collection: str | None, parameters: "Parameters", days: int, dry_run: bool) -> None:
     from trainer.calibrate.archive import read_archive
-    from trainer.calibrate.check import cross_validate
-    from trainer.calibrate.fit import fit
-    from trainer.calibrate.report import figures_of, print_calibration
-    from worker.calibrations import add
+    from trainer.calibrate.make import make_of, store
+    from trainer.calibrate.report import print_calibration
     from worker.database import open_database
     from worker.registry import serving
 
@@ -126,25 +151,12 @@ def _from_archive(collection: str | None, parameters: "Parameters", days: int, d
         serves = serving(database.engine, settings.model)
         found = read_archive(database.engine, base=settings.model, serving=serves, collection=collection)
         _tell_counts(found)
-        model = fit(found.sample, parameters)
-        checked = cross_validate(found.sample, parameters)
-        print_calibration(Console(), model, checked, found.sample)
+        made = make_of(found, parameters, collection)
+        print_calibration(Console(), made.model, made.checked, found.sample)
         if dry_run:
             click.echo("nothing was stored (--dry-run)")
             return
-        told = [found.answers_version, collection, model.to_json(), datetime.now(UTC).isoformat()]
-        calibration_id = add(
-            database.engine,
-            model,
-            version=hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16],
-            model_version_id=found.model_version_id,
-            answers_version=found.answers_version,
-            collection=collection,
-            photographs=found.sample.n,
-            clusters=found.sample.clusters,
-            figures=figures_of(model, checked),
-            days=days,
-        )
+        calibration_id = store(database.engine, made, days=days)
     click.echo(f"calibration {calibration_id} is in force for {collection or 'all collections without their own'}")
 
 
@@ -153,6 +165,7 @@ def _tell_counts(found: "FromArchive") -> None:
     for count, told in (
         (found.not_asked, "known places were not asked about by this version"),
         (found.learnt, "were learnt from, or are of a place or series that was"),
+        (found.helped, "were told their place by a near-duplicate of the same place"),
         (found.without_difficulty, "answers are older than the signs of difficulty: ask again"),
         (found.not_located, "answers name no place"),
     ):

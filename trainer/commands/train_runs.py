@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from schema.reasons import RunOutcome
 from worker import exit_codes
 from worker.errors import SetupError
 from worker.settings import Settings, load
@@ -41,6 +42,7 @@ def now(recipe: str | None, collection: str | None, min_labels: int | None, dry_
     from trainer.cycle.cycle import run_cycle
     from trainer.cycle.runs import Asked, take
     from trainer.cycle.schedule import training_settings
+    from worker.commands.after_promotion import what_follows
     from worker.database import open_database
 
     settings, _ = load()
@@ -63,7 +65,11 @@ def now(recipe: str | None, collection: str | None, min_labels: int | None, dry_
             with _telling(run):
                 run_cycle(run, plan, parts)
             row = _read(database.engine, run.id)
+        if row.outcome == RunOutcome.PROMOTED:
+            follows = what_follows(database.engine, settings)
     _tell_end(row)
+    if row.outcome == RunOutcome.PROMOTED:
+        click.echo(follows)
 
 
 @click.command()
@@ -155,12 +161,16 @@ def history(limit: int) -> None:
 def worker(beat: bool) -> None:
     """Look for new labels from time to time, train when there are enough, until stopped.
 
+    Also renews the calibrations of the radius: after a promotion, before one expires, when settings have changed.
+
     Ctrl-C or SIGTERM: the run stops after its current step and is left for the next worker to go on with. A
     second time: stops at once; the next worker goes on from the last checkpoint.
     """
     from trainer.cycle.assemble import parts_of, plan_of
     from trainer.cycle.cycle import run_cycle
     from trainer.cycle.schedule import TrainingService, TrainingWorker, make_training_app
+    from trainer.renew.renew import look
+    from trainer.renew.watch import Watch
     from worker.assemble import broker_ready
     from worker.database import open_database
 
@@ -173,6 +183,10 @@ def worker(beat: bool) -> None:
         broker_ready(app, settings)
         training = TrainingWorker(app, service, beat=beat)
         training.start()
+        calibrations = Watch(
+            lambda: look(database.engine, base=settings.model, photographs=settings.calibrate_photographs)
+        )
+        calibrations.start()
         after = f"{settings.train_after_labels:,} new labels"
         click.echo(
             f"training worker is ready: {settings.train_recipe} after {after}; looks: {settings.train_every}"
@@ -182,10 +196,12 @@ def worker(beat: bool) -> None:
         failure = training.failure
         told = "stopping: the run is left after its current step" if failure is None else f"stopping: {failure}"
         click.echo(told, err=True)
+        calibrations.stop()
         if not training.stop(at_once=stopping.again):
             click.echo("stopped at once; the run goes on from its last checkpoint", err=True)
             sys.stderr.flush()
             os._exit(exit_codes.INTERRUPTED)  # the thread that trains cannot be ended otherwise
+        calibrations.close()
     sys.exit(exit_codes.DONE if failure is None else exit_codes.SETUP_IS_WRONG)
 
 

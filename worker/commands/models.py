@@ -12,6 +12,7 @@ from rich.text import Text
 
 from schema import queries
 from worker import registry
+from worker.commands.after_promotion import what_follows
 from worker.database import Database, open_database
 from worker.serving import name_of
 from worker.settings import Settings, choose, load
@@ -135,6 +136,7 @@ def promote(version_id: int, reason: str) -> None:
             database.engine, version_id, base=settings.model, by=getpass.getuser(), reason=reason, evidence={}
         )
         _show_serving(settings, database)
+        click.echo(what_follows(database.engine, settings))
 
 
 @command.command()
@@ -148,6 +150,7 @@ def rollback(reason: str, to_base: bool) -> None:
             database.engine, base=settings.model, by=getpass.getuser(), reason=reason, to_base=to_base
         )
         _show_serving(settings, database)
+        click.echo(what_follows(database.engine, settings))
 
 
 @command.command()

@@ -90,8 +90,10 @@ class Hardness:
 
     def of(self, signs: Mapping[str, Floats]) -> Floats:
         """The hardness of N photographs; `signs` gives (N,) values by name. Raises `KeyError` without one."""
-        added = (curve.added(signs[name]) for name, curve in self.curves.items())
-        total_N = np.asarray(sum(added, np.float64(self.base)), dtype=np.float64)
+        n = max((sign_N.size for sign_N in signs.values()), default=0)
+        total_N = np.full(n, self.base, dtype=np.float64)
+        for name, curve in self.curves.items():
+            total_N = total_N + curve.added(signs[name])
         for name, floor in self.floors.items():
             total_N = floor.raised(total_N, signs[name])
         return total_N
