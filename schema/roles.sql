@@ -5,7 +5,7 @@ DO $$
 DECLARE
     wanted text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['globetag_precise', 'globetag_worker'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['globetag_precise', 'globetag_producer', 'globetag_worker'] LOOP
         BEGIN
             IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
                 EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
@@ -113,6 +113,17 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_precise') THEN
         GRANT USAGE ON SCHEMA public TO globetag_precise;
         GRANT EXECUTE ON FUNCTION request_positions(text[], text), precise_positions(uuid) TO globetag_precise;
+    END IF;
+END $$;
+
+-- Whoever may hand in photographs with SQL, and see what became of his own. Nothing else.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_producer') THEN
+        GRANT USAGE ON SCHEMA public TO globetag_producer;
+        GRANT INSERT (uri, collection, hints, verify, priority, source_tag, job_id), SELECT (id)
+            ON submission TO globetag_producer;
+        GRANT SELECT ON my_submission TO globetag_producer;
     END IF;
 END $$;
 
