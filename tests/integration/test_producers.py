@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from schema.messages import job_id_for
 from tests.integration.ingress_line import DEAD_QUEUE, IngressLine
 from tests.support import ROOT, require, wait_for
+from worker.http.server import open_server
 
 OPERATIONS = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 RECIPES = ROOT / "docs/messages/producers"
@@ -88,13 +89,17 @@ def _psql():
 
 def test_the_recipes_for_one_photograph_make_one_job(settings, database, producer_url, producer_broker_url):
     intake = IngressLine(settings, database)
-    with intake.taking_in() as ingress:
+    require(shutil.which("curl") is not None and shutil.which("jq") is not None, "curl or jq is not to be had")
+    with intake.taking_in() as ingress, open_server(settings, database, host="127.0.0.1", port=0) as server:
+        server.start()
         _run(sys.executable, "-I", RECIPES / "submit.py", producer_broker_url, URI, COLLECTION)
         _node("submit_cloudevent.mjs", producer_broker_url, URI, COLLECTION)
         _node("submit_celery_task.mjs", producer_broker_url, URI, COLLECTION)
         given = ["-v", "ON_ERROR_STOP=1", "-v", f"uri={URI}", "-v", f"collection={COLLECTION}"]
         _run(_psql(), producer_url, *given, "-f", RECIPES / "submit.sql")
+        _run("bash", RECIPES / "submit.sh", f"http://127.0.0.1:{server.port}", URI, COLLECTION)
         wait_for(lambda: ingress.counts.messages == 4, "all four")
+        server.stop()
     [row] = intake.jobs().values()
     assert (str(row.id), row.collection) == (str(job_id_for(COLLECTION, URI)), COLLECTION)
     assert (row.uri, row.hints, row.state) == (URI, {"region": "Styria"}, "queued")

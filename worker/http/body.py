@@ -11,6 +11,8 @@ from starlette.requests import Request
 
 from schema.messages import LocateRequest, job_id_for
 from worker.http.problem import Problem
+from worker.ingress.parts import Refused
+from worker.ingress.requests import canonical
 
 MAX_JOBS = 1000
 """In one request."""
@@ -76,8 +78,12 @@ def read_jobs(body: bytes) -> Asked:
             continue
         try:
             request = LocateRequest.model_validate(job)
+            request = request.model_copy(update={"uri": canonical(request.uri)})
         except ValidationError as error:
             errors += _told(error, place)
+            continue
+        except Refused as error:
+            errors.append({"pointer": f"{place}/uri", "detail": error.detail.removeprefix("uri: ")})
             continue
         if request.job_id not in (None, job_id_for(request.collection, request.uri)):
             # Somebody's job could be overwritten by its id: over HTTP the id always follows from the photograph.
@@ -89,8 +95,8 @@ def read_jobs(body: bytes) -> Asked:
     if errors:
         more = f" The first {_MAX_ERRORS} are told." if len(errors) > _MAX_ERRORS else ""
         raise Problem(422, f"{len(errors)} fault(s) in what was sent.{more}", errors=errors[:_MAX_ERRORS])
-    canonical = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
-    return Asked(tuple(requests), is_list, hashlib.sha256(canonical).hexdigest())
+    sorted_json = orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
+    return Asked(tuple(requests), is_list, hashlib.sha256(sorted_json).hexdigest())
 
 
 def _told(error: ValidationError, place: str) -> list[dict[str, str]]:
