@@ -19,13 +19,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
-from schema.messages import DEAD_SUFFIX
 from schema.reasons import JobState
 from schema.session import is_behind
 from worker.database import Database
 from worker.errors import SetupError
 from worker.queue.app import declare_queues
-from worker.queue.broker import BROKER_ERRORS, waiting
+from worker.queue.broker import BROKER_ERRORS, dead_name, waiting
 from worker.queue.patience import first_line
 from worker.settings import Settings
 
@@ -53,7 +52,7 @@ class BrokerLook:
                     self._connection = self._app.connection_for_write()
                     self._connection.ensure_connection(max_retries=1, timeout=3)
                 names = [queue.name for queue in self._app.conf.task_queues]
-                names += [name + DEAD_SUFFIX for name in names]
+                names += sorted({dead_name(name) for name in names})
                 return {name: waiting(self._connection, name) for name in names}
             except BROKER_ERRORS:
                 self._drop()

@@ -224,15 +224,15 @@ def test_a_key_is_forgotten_after_a_day(served):
 def test_nothing_more_is_taken_while_too_much_waits(database, monkeypatch):
     monkeypatch.setattr(http_jobs, "_LOOK_EVERY_S", 0.0)
     served = Served(database, max_queued=2)
-    first = served.post([{"uri": "s3://b/1.jpg"}, {"uri": "s3://b/2.jpg"}], key="k")
-    refused = served.post({"uri": "s3://b/3.jpg"})
+    first = served.post([{"uri": "s3://bucket/1.jpg"}, {"uri": "s3://bucket/2.jpg"}], key="k")
+    refused = served.post({"uri": "s3://bucket/3.jpg"})
     _problem(refused, 429)
     assert int(refused.headers["retry-after"]) > 0
-    again = served.post([{"uri": "s3://b/1.jpg"}, {"uri": "s3://b/2.jpg"}], key="k")
+    again = served.post([{"uri": "s3://bucket/1.jpg"}, {"uri": "s3://bucket/2.jpg"}], key="k")
     assert (again.status_code, again.json()) == (202, first.json()), "what was taken is not refused afterwards"
     with database.engine.begin() as connection:
         connection.execute(update(job).values(state="failed", reason="empty", finished_at=func.now()))
-    assert served.post({"uri": "s3://b/3.jpg"}).status_code == 202
+    assert served.post({"uri": "s3://bucket/3.jpg"}).status_code == 202
 
 
 # --- who may do what ---
@@ -374,7 +374,7 @@ def test_the_figures_tell_how_everything_stands(line):
     served.registry.register(
         QueueFigures(line.database.engine, BrokerLook(line.producer, line.settings), kept_s=0)
     )
-    served.post([{"uri": f"s3://b/{number}.jpg"} for number in range(3)])
+    served.post([{"uri": f"s3://bucket/{number}.jpg"} for number in range(3)])
     served.post(b"{")
     with line.database.engine.begin() as connection:
         some = select(job.c.id).limit(1).scalar_subquery()
