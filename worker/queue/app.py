@@ -44,7 +44,9 @@ def make_app(settings: Settings, database_url: str, handle: Handler | None = Non
         worker_enable_soft_shutdown_on_idle=False,
         broker_connection_retry_on_startup=False,
         broker_connection_max_retries=None,
-        control_queue_exclusive=True,
+        # Whoever may write to the broker could shut workers down; two on one machine would quarrel about the queue
+        # of that name, as would a worker with its own broken connection; and pgmq would get a table for each.
+        worker_enable_remote_control=False,
         event_queue_exclusive=True,
         **celery_options(settings, database_url),
     )

@@ -40,7 +40,6 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
                 "conn_string": pgmq_conninfo(database_url),
                 "pool_size": settings.threads + 4,
             },
-            "worker_enable_remote_control": False,  # each worker would add tables for its reply queues
             "task_queues": [Queue(LOCATE_QUEUE, Exchange("", type="direct"), routing_key=LOCATE_QUEUE)],
         }
     return {
