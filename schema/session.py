@@ -8,6 +8,14 @@ from alembic.config import Config
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
+_NOTICE_A_DEAD_CABLE = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,  # milliseconds
+}
+"""A server that is gone without a word is noticed within a minute (the kernel's own defaults are hours)."""
+
 
 def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> Engine:
     """Returns a pooled engine for `url` (`postgresql://…`). Connects lazily; nothing is checked yet."""
@@ -17,7 +25,7 @@ def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> 
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=False,
-        connect_args={"connect_timeout": connect_timeout_s, "application_name": "globetag"},
+        connect_args={"connect_timeout": connect_timeout_s, "application_name": "globetag"} | _NOTICE_A_DEAD_CABLE,
     )
 
 

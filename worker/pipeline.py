@@ -18,7 +18,6 @@ from worker.gate import Gate, GateScore
 from worker.intake.limits import Limits
 from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
-from worker.intake.probe import probe
 from worker.outcome import (
     ImageRecord,
     Job,
@@ -121,8 +120,6 @@ class Pipeline:
         if earlier and (reused := _reuse(job, earlier)):
             return reused
 
-        if job.losses:
-            probe(data)  # a worker died with this photograph: see in a child process whether it is the cause
         metadata = read_metadata(data)
         picture = decode(data, self.policy.limits)
         label = self._label(metadata)

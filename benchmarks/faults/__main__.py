@@ -1,14 +1,16 @@
-"""Kills, cuts, full disks and clocks that jump, while photographs are placed: is everything there at the end, once?
+"""Kills, cuts, a full disk, clocks that jump, while photographs are placed: is all there at the end, and once?
 
 Real files go through whole workers with null models, an answer of which takes a moment so that kills hit work in
-hand: once with RabbitMQ (a node of this run's own) and once with Postgres as the broker. Two workers and a dispatcher
-are processes of their own with a supervisor that starts them again; faults come one after the other, spread over the
-run, in an order that a seed decides. At the end the ledger is asked: N in = N out.
+hand: once with RabbitMQ (a node of this run's own) and once with Postgres as the broker. Two workers and a
+dispatcher are processes of their own with a supervisor that starts them again. Faults come one after the other,
+spread over the run, in an order that a seed decides. At the end the ledger is asked: N in = N out.
 
 Figures: `kills` (all kill -9), `done, lost` (photographs), `duplicates` (rows too many), `redone` (attempts beyond
-one for each photograph) beside `in_flight` (jobs in work when faults struck: more must not be redone), `events_missing`,
-`exits` (processes that ended by themselves and were started again). A fault that this machine cannot have is skipped
-and says why. `--quick` has few photographs and faults: no death of RabbitMQ, no full disk, no hanging network, no clocks.
+one for each photograph) beside `in_flight` (jobs in work when faults struck; no more may be redone), `dead_ends`
+(failed or dead), `struck_alone` (jobs whose worker was killed a second time, while it had only that job in work),
+`events_missing`, `exits` (processes that ended by themselves and were started again). A fault that this machine
+cannot have is skipped and says why. `--quick` has few photographs and faults: no death of RabbitMQ, no full disk,
+no hanging network, no clocks.
 """
 
 import random
@@ -28,7 +30,10 @@ from worker.queue.enqueue import enqueue
 
 _SEED = 20261121
 _STANDSTILL_S = 120.0
-_FIGURES = ("kills", "done", "lost", "duplicates", "redone", "in_flight", "events_missing", "exits", "seconds")
+_FIGURES = (
+    *("kills", "done", "lost", "duplicates", "redone", "in_flight", "dead_ends", "struck_alone"),
+    *("events_missing", "exits", "seconds"),
+)
 
 
 def main() -> None:
@@ -73,7 +78,9 @@ def _measure(
                     log.rename(keep / f"{broker}-{log.name}")
 
 
-def _run(one: Stage, broker: str, images: int, chance: random.Random, *, quick: bool) -> Mapping[str, float | None]:
+def _run(
+    one: Stage, broker: str, images: int, chance: random.Random, *, quick: bool
+) -> Mapping[str, float | None]:
     order = plan(chance, with_rabbitmq=one.rabbitmq is not None, quick=quick)
     began_s = time.monotonic()
     found = enqueue(one.truth, iter_submissions([str(one.folder / "photographs")]))
@@ -92,7 +99,9 @@ def _run(one: Stage, broker: str, images: int, chance: random.Random, *, quick: 
     took_s = time.monotonic() - began_s
     end = ledger.stand(one.truth)
     exits = [(process.name, status) for process in one.processes for status in process.ended_by_itself]
-    print(f"{broker}: {took_s:.0f} s: {ledger.states(one.truth)}; ended by themselves: {exits or 'none'}", flush=True)
+    print(
+        f"{broker}: {took_s:.0f} s: {ledger.states(one.truth)}; ended by themselves: {exits or 'none'}", flush=True
+    )
     missing = ledger.events_missing(one.truth)
     if missing is None:
         print(f"{broker}: events are not measured: this version has no table outbox", flush=True)
@@ -103,6 +112,8 @@ def _run(one: Stage, broker: str, images: int, chance: random.Random, *, quick: 
         "duplicates": ledger.duplicates(one.truth, images),
         "redone": end.attempts - end.jobs,
         "in_flight": in_flight,
+        "dead_ends": end.settled - end.done,
+        "struck_alone": end.struck_alone,
         "events_missing": missing,
         "exits": len(exits),
         "seconds": took_s,

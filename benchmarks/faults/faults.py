@@ -157,8 +157,7 @@ def _killed(one: Stage, process: Supervised) -> int:
     if pid is None:
         return 0
     process.kill()
-    claimed = ledger.in_work(one.truth, pid)
-    return claimed
+    return ledger.in_work(one.truth, pid)
 
 
 _EVERYWHERE: dict[str, tuple[Fault, int]] = {

@@ -15,11 +15,12 @@ class Stand:
     settled: int
     done: int
     attempts: int
-    suspects: int
+    struck_alone: int
 
 
 def stand(database: Engine) -> Stand:
-    """Counts all jobs. `attempts` beyond one for each job are work that was begun again."""
+    """Counts all jobs. `attempts` beyond one for each are work that was begun again; `struck_alone` lost workers
+    twice or more, so at least once while nothing else was in work there."""
     is_done = job.c.state == "done"
     is_settled = job.c.state.in_(["done", "failed", "dead"])
     columns = [
@@ -27,7 +28,7 @@ def stand(database: Engine) -> Stand:
         func.count().filter(is_settled),
         func.count().filter(is_done),
         func.coalesce(func.sum(job.c.attempts), 0),
-        func.count().filter(job.c.losses > 0),
+        func.count().filter(job.c.losses > 1),
     ]
     with database.connect() as connection:
         return Stand(*(int(value) for value in connection.execute(select(*columns)).one()))

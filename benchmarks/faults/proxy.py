@@ -39,7 +39,7 @@ class Proxy:
 
     def cut(self) -> int:
         """Resets all connections (RST, as a router that restarts does); returns how many. New ones may come."""
-        return self._wait_for(self._cut())
+        return int(self._wait_for(self._cut()))
 
     def hold(self) -> None:
         """Lets no byte through in either direction and closes nothing, until `release`."""

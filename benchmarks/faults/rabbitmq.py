@@ -20,7 +20,7 @@ class RabbitMQ:
     """`rabbitmq-server` as a process. Raises `SetupError` where it is not installed or does not start."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` does not exist yet; a node that is started by root runs as another user, who must write there."""
+        """`folder` does not exist yet. A node that root starts runs as another user, who must write there."""
         command = shutil.which("rabbitmq-server")
         if command is None:
             raise SetupError("rabbitmq-server is not installed")

@@ -92,8 +92,9 @@ def stage(folder: Path, *, with_rabbitmq: bool, answer_s: float) -> Iterator[Sta
         direct = make_url(postgres.url).set(drivername="postgresql+psycopg")
         truth = create_engine(direct, poolclass=NullPool)  # no connection that died with an earlier fault
         one = Stage(folder, postgres, rabbitmq, database_cable, broker_cable, truth)
-        stack.callback(lambda: [process.stop() for process in one.processes])
         _processes(one, broker_url, answer_s)
+        for process in one.processes:
+            stack.callback(process.stop)
         yield one
 
 

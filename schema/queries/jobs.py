@@ -119,13 +119,13 @@ UNPUBLISH = text("""
 # ---------------------------------------------------------------- working
 
 # Starts queued jobs (:ids) and counts the attempt, committed before any work is done. Jobs that are not returned
-# are taken, settled or unknown. A job that was lost waits for the dispatcher, which decides when it may be tried
-# again: a broker that redelivers a dead worker's messages would start all of them together.
+# are taken, settled, unknown, or suspects: jobs that were lost are started only for a worker that does nothing
+# else meanwhile (:suspects), and only once the dispatcher has published them again.
 CLAIM = text("""
     WITH wanted AS (
         SELECT j.id FROM job j
         WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state = 'queued'
-          AND (j.losses = 0 OR j.published_at IS NOT NULL)
+          AND (j.losses = 0 OR (:suspects AND j.published_at IS NOT NULL))
         ORDER BY j.id FOR UPDATE
     )
     UPDATE job SET state = 'running', attempts = attempts + 1, worker = :worker, started_at = now(),
@@ -154,8 +154,11 @@ CLAIM_FOREIGN = text("""
     FROM started s JOIN collection c ON c.id = s.collection_id
 """)
 
-# Which of these job ids exist.
-KNOWN_JOBS = text("SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
+# Which of these job ids exist, and which of them wait to be tried alone, since a worker died with them.
+KNOWN_JOBS = text("""
+    SELECT id, uri, state = 'queued' AND losses > 0 AND published_at IS NOT NULL AS is_suspect
+    FROM job WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
 
 # The worker is alive: the jobs that it has in work (:ids) keep their leases.
 EXTEND_LEASES = text("""

@@ -5,10 +5,9 @@ import threading
 
 import click
 
-from worker.assemble import broker_ready
+from worker.assemble import broker_ready, dispatcher_of
 from worker.database import open_database
 from worker.queue.app import make_app
-from worker.queue.dispatch import Dispatcher
 from worker.settings import load
 
 
@@ -22,7 +21,7 @@ def command() -> None:
     with open_database(settings) as database:
         app = make_app(settings, database.url)
         broker_ready(app, settings)
-        dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth)
+        dispatcher = dispatcher_of(settings, database, app)
         thread = threading.Thread(target=dispatcher.run, name="dispatcher")
         stopping = threading.Event()
         for name in (signal.SIGINT, signal.SIGTERM):

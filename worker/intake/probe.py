@@ -7,19 +7,40 @@ poison: bytes that crash a codec or eat all memory. A suspect is probed before i
 """
 
 import argparse
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from schema.reasons import Reason
 from worker.errors import JobError
 
+log = logging.getLogger(__name__)
+
 _ROOT = Path(__file__).parents[2]
 _OUT_OF_MEMORY = 3
 _ALLOCATION = re.compile(r"out of memory|insufficient memory|alloc", re.IGNORECASE)
+
+
+def condemn(fetch: Callable[[str], bytes], uri: str) -> JobError | None:
+    """Probes what `fetch` brings; returns why it must not be let into a worker, None where it may be.
+
+    What cannot be fetched may be: the worker meets the same refusal, and knows what to do about it.
+    """
+    try:
+        data = fetch(uri)
+    except Exception:
+        log.debug("a suspect could not be fetched to be probed", exc_info=True)
+        return None
+    try:
+        probe(data)
+    except JobError as error:
+        return error
+    return None
 
 
 def probe(data: bytes, *, timeout_s: float = 60, memory_bytes: int = 3 << 30) -> None:

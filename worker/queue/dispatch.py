@@ -8,7 +8,7 @@ and is dropped.
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,9 +27,9 @@ from worker.queue.patience import first_line
 log = logging.getLogger(__name__)
 
 MAX_LOSSES = 3
-"""A job is dead when its worker died this often. From the first loss on it is probed before it is worked on, so
-in practice only an image that kills the process behind the decoder gets this far. Its neighbours were lost with
-it; on their last chance jobs are published one at a time, which tells the guilty one from the others."""
+"""A job is dead when its worker died this often with it: once in company, which proves nothing, and twice while
+the job was all that the worker had in work (`worker.queue.floor`). One death alone is not enough, as workers are
+killed by others too. Photographs that kill the decoder are found by a probe after the first loss already."""
 
 _FULL_S = 0.05
 _IDLE_S = 0.5
@@ -41,11 +41,18 @@ _GRACE_S = 5.0  # a message may be on its way this long while the broker counts 
 class Dispatcher:
     """Publishes due rows until stopped. `run` is a thread's target; `step` is one round, for tests."""
 
-    def __init__(self, database: Engine, app: Celery, *, depth: int) -> None:
-        """`depth`: the most messages that may wait in the broker."""
+    def __init__(
+        self, database: Engine, app: Celery, *, depth: int, declare: Callable[[], None] = lambda: None
+    ) -> None:
+        """`depth`: the most messages that may wait in the broker. `declare` makes the queues that are not there.
+
+        It is called with each new connection: a broker that has lost its data has lost the queues too, and with
+        the dead-letter queue every message that is refused from then on.
+        """
         self._database = database
         self._app = app
         self._depth = depth
+        self._declare = declare
         self._stopping = threading.Event()
         self._next_sweep_s = 0.0
 
@@ -54,6 +61,7 @@ class Dispatcher:
         wait_s = 1.0
         while not self._stopping.is_set():
             try:
+                self._declare()
                 with self._app.connection_for_write() as broker, self._listening() as notifications:
                     while not self._stopping.is_set():
                         published = self.step(broker)
