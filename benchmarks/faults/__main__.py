@@ -87,7 +87,7 @@ def _run(
     print(f"{broker}: {found.new} photographs, {len(order)} faults", flush=True)
     kills = in_flight = 0
     for number, (name, fault) in enumerate(order):
-        due = images * number // (len(order) + 1)
+        due = images * (number + 1) // (len(order) + 2)
         if not _progress(one, due):
             break
         now = ledger.stand(one.truth)

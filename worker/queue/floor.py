@@ -19,6 +19,11 @@ class Floor:
         self._waiting_alone = 0
         self._is_alone = False
 
+    @property
+    def waiting_alone(self) -> int:
+        """How many wait to be alone."""
+        return self._waiting_alone
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Returns as soon as nobody is alone or waits to be."""
