@@ -1,4 +1,4 @@
-"""The floor is shared by many or one has it alone, and whoever waits for it alone is not kept waiting by latecomers."""
+"""Many share the floor or one has it alone; who waits for it alone is not kept waiting by those who come later."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
