@@ -13,10 +13,13 @@ cannot have is skipped and says why. `--quick` has few photographs and faults: n
 no hanging network, no clocks.
 """
 
+import argparse
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.faults import ledger
@@ -30,6 +33,7 @@ from worker.queue.enqueue import enqueue
 
 _SEED = 20261121
 _STANDSTILL_S = 120.0
+_EVENTS_S = 60.0
 _FIGURES = (
     *("kills", "done", "lost", "duplicates", "redone", "in_flight", "dead_ends", "struck_alone"),
     *("events_missing", "exits", "seconds"),
@@ -38,18 +42,22 @@ _FIGURES = (
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--images", type=int, help="photographs on each broker  [default: 5000, quick: 200]")
+    parser.add_argument("--images", type=int, help="photographs on each broker  [default: 5000, quick: 60]")
+    parser.add_argument("--workers", type=int, help="processes  [default: 2, quick: 1]")
+    parser.add_argument("--threads", type=int, help="of each worker  [default: 8, quick: 4]")
     parser.add_argument("--seed", type=int, default=_SEED)
     parser.add_argument("--answer-ms", type=float, help="mean time of an answer  [default: 300, quick: 150]")
     parser.add_argument("--broker", choices=("rabbitmq", "embedded"), help="only this one")
     parser.add_argument("--keep", type=Path, help="a folder for the processes' logs, to look at afterwards")
     given = parser.parse_args()
-    images = given.images or (200 if given.quick else 5000)
-    answer_s = (given.answer_ms or (150.0 if given.quick else 300.0)) / 1e3
+    given.images = given.images or (60 if given.quick else 5000)
+    given.workers = given.workers or (1 if given.quick else 2)
+    given.threads = given.threads or (4 if given.quick else 8)
+    given.answer_ms = given.answer_ms or (150.0 if given.quick else 300.0)
+    brokers = [given.broker] if given.broker else ["rabbitmq", "embedded"]
     figures: dict[str, float | None] = {}
-    for broker in ("rabbitmq", "embedded"):
-        if given.broker in (None, broker):
-            each = _measure(broker, images, answer_s, given.seed, given.keep, quick=given.quick)
+    with ThreadPoolExecutor(len(brokers)) as pool:  # side by side: most of the time is waiting for processes
+        for broker, each in zip(brokers, pool.map(lambda name: _measure(name, given), brokers), strict=True):
             figures |= {f"{name}_{broker}": each.get(name) for name in _FIGURES}
     for name in _FIGURES:
         measured = [value for key, value in figures.items() if key.startswith(name + "_") and value is not None]
@@ -57,25 +65,29 @@ def main() -> None:
     report("faults", figures, {key: "s" if key.startswith("seconds") else "1" for key in figures})
 
 
-def _measure(
-    broker: str, images: int, answer_s: float, seed: int, keep: Path | None, *, quick: bool
-) -> Mapping[str, float | None]:
+def _measure(broker: str, given: argparse.Namespace) -> Mapping[str, float | None]:
     """One broker's figures; none where it cannot be had."""
     with tempfile.TemporaryDirectory(prefix="globetag-faults-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o755)  # Postgres and RabbitMQ may run as users of their own
-        write_photographs(home / "photographs", images, seed=seed)
+        write_photographs(home / "photographs", given.images, seed=given.seed)
         try:
-            with stage(home, with_rabbitmq=broker == "rabbitmq", answer_s=answer_s) as one:
-                return _run(one, broker, images, random.Random(seed), quick=quick)
+            with stage(
+                home,
+                with_rabbitmq=broker == "rabbitmq",
+                workers=given.workers,
+                threads=given.threads,
+                answer_s=given.answer_ms / 1e3,
+            ) as one:
+                return _run(one, broker, given.images, random.Random(given.seed), quick=given.quick)
         except SetupError as error:
             print(f"{broker}: not measured: {error}", flush=True)
             return {}
         finally:
-            if keep is not None:
-                keep.mkdir(parents=True, exist_ok=True)
+            if given.keep is not None:
+                given.keep.mkdir(parents=True, exist_ok=True)
                 for log in home.glob("*.log"):
-                    log.rename(keep / f"{broker}-{log.name}")
+                    shutil.copy(log, given.keep / f"{broker}-{log.name}")
 
 
 def _run(
@@ -102,6 +114,7 @@ def _run(
     print(
         f"{broker}: {took_s:.0f} s: {ledger.states(one.truth)}; ended by themselves: {exits or 'none'}", flush=True
     )
+    one.wait_for(lambda: not ledger.events_missing(one.truth), timeout_s=_EVENTS_S)
     missing = ledger.events_missing(one.truth)
     if missing is None:
         print(f"{broker}: events are not measured: this version has no table outbox", flush=True)
@@ -125,7 +138,7 @@ def _strike(one: Stage, name: str, fault: Fault, chance: random.Random) -> tuple
     try:
         return fault(one, chance), KILLS.get(name, 0)
     except NotPossible as refusal:
-        print(f"    SKIPPED: {refusal}", flush=True)
+        print(f"    SKIPPED {name}: {refusal}", flush=True)
         return 0, 0
 
 

@@ -35,7 +35,8 @@ def kill_dispatcher(one: Stage, chance: random.Random) -> int:
 
 
 def kill_postgres(one: Stage, chance: random.Random) -> int:
-    """kill -9 of the postmaster; somebody starts it again after some seconds."""
+    """kill -9 of the postmaster under working workers; somebody starts it again after some seconds."""
+    one.wait_for(lambda: any(has_work(one, worker) for worker in one.workers), timeout_s=60)
     at_risk = ledger.in_work(one.truth)
     one.postgres.kill()
     one.wait(chance.uniform(0.5, 3))
@@ -113,7 +114,7 @@ def fill_disk(one: Stage, chance: random.Random) -> int:
     survived = one.postgres.is_running
     one.postgres.empty_disk()
     one.postgres.start()
-    print(f"    {filled >> 20} MiB filled; Postgres {'lived on' if survived else 'had ended'}", flush=True)
+    print(f"    disk: {filled >> 20} MiB filled; Postgres {'lived on' if survived else 'had ended'}", flush=True)
     return at_risk
 
 
@@ -176,7 +177,7 @@ _WITH_RABBITMQ: dict[str, tuple[Fault, int]] = {
     "cut the broker's network": (cut_broker, 3),
     "hang the broker's network": (hang_broker, 2),
 }
-_QUICK = {"kill worker": 3, "kill dispatcher": 1, "kill Postgres": 1, "cut the database's network": 1}
+_QUICK = {"kill worker": 2, "kill dispatcher": 1, "kill Postgres": 1, "cut the database's network": 1}
 KILLS = {
     "kill worker": 1,
     "kill dispatcher": 1,

@@ -71,12 +71,15 @@ def states(database: Engine) -> dict[str, int]:
 
 
 def events_missing(database: Engine) -> int | None:
-    """Settled jobs without an event in the table `outbox`; None where this version has no such table."""
+    """Settled jobs without an event that was handed to the exchange; None where this version has no outbox."""
     if not inspect(database).has_table("outbox"):
         return None
     with database.connect() as connection:
         return int(
             connection.execute(
-                text("SELECT count(*) FROM job j WHERE NOT EXISTS (SELECT FROM outbox o WHERE o.job_id = j.id)")
+                text(
+                    "SELECT count(*) FROM job j WHERE NOT EXISTS "
+                    "(SELECT FROM outbox o WHERE o.subject = j.id::text AND o.sent_at IS NOT NULL)"
+                )
             ).scalar_one()
         )

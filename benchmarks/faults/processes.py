@@ -71,11 +71,18 @@ class Supervised:
         """From its next start on it has the machine's clock again."""
         self._clock.unlink(missing_ok=True)
 
+    def terminate(self) -> bool:
+        """SIGTERM: it is to finish what it has in work. False where it does not run."""
+        if self.pid is None or self._process is None:
+            return False
+        self._process.terminate()
+        return True
+
     def stop(self) -> None:
         """SIGTERM, and kill -9 for one that does not end within a minute."""
-        if self._process is None:
+        if not self.terminate():
             return
-        self._process.terminate()
+        assert self._process is not None
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:

@@ -1,6 +1,7 @@
 """All that takes part in one run: Postgres, a broker, the cables between, a dispatcher and workers."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,11 +21,10 @@ from benchmarks.faults.rabbitmq import RabbitMQ, url_at
 from worker.database import open_database
 from worker.settings import PREFIX, Settings
 
-THREADS = 8
 LEASE_S = 15.0
-_WORKERS = 2
 _DEPTH = 64
 _LOOK_EVERY_S = 0.1
+_ONE_AT_A_TIME = threading.Lock()  # Alembic's context is one for the whole process
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ class Stage:
 
 
 @contextmanager
-def stage(folder: Path, *, with_rabbitmq: bool, answer_s: float) -> Iterator[Stage]:
+def stage(folder: Path, *, with_rabbitmq: bool, workers: int, threads: int, answer_s: float) -> Iterator[Stage]:
     """Everything started but the workers; all of it is ended afterwards. Raises `SetupError` without RabbitMQ."""
     with ExitStack() as stack:
         rabbitmq = broker_cable = None
@@ -87,31 +87,37 @@ def stage(folder: Path, *, with_rabbitmq: bool, answer_s: float) -> Iterator[Sta
         postgres.start()
         database_cable = stack.enter_context(Proxy(postgres.socket))
         broker_url = url_at(broker_cable.port) if broker_cable else None
-        with open_database(Settings(home=postgres.home, database_url=postgres.url, broker_url=broker_url)):
+        with (
+            _ONE_AT_A_TIME,
+            open_database(Settings(home=postgres.home, database_url=postgres.url, broker_url=broker_url)),
+        ):
             pass  # migrations, once, before the clock starts
         direct = make_url(postgres.url).set(drivername="postgresql+psycopg")
         truth = create_engine(direct, poolclass=NullPool)  # no connection that died with an earlier fault
         one = Stage(folder, postgres, rabbitmq, database_cable, broker_cable, truth)
-        _processes(one, broker_url, answer_s)
+        _processes(one, broker_url, workers, threads, answer_s)
         for process in one.processes:
             stack.callback(process.stop)
+        stack.callback(lambda: [process.terminate() for process in one.processes])
         yield one
 
 
-def _processes(one: Stage, broker_url: str | None, answer_s: float) -> None:
+def _processes(one: Stage, broker_url: str | None, workers: int, threads: int, answer_s: float) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     environment |= {
         "OMP_NUM_THREADS": "1",
         PREFIX + "HOME": str(one.folder / "unused"),
         PREFIX + "DATABASE_URL": f"postgresql://postgres@127.0.0.1:{one.database_cable.port}/globetag",
         PREFIX + "BROKER_URL": broker_url or "",
-        PREFIX + "THREADS": str(THREADS),
+        PREFIX + "THREADS": str(threads),
         PREFIX + "QUEUE_DEPTH": str(_DEPTH),
         PREFIX + "LEASE_S": str(LEASE_S),
     }
+    if "events" in Settings.model_fields:
+        environment[PREFIX + "EVENTS"] = "on"
     work = ["-m", "benchmarks.faults.null_worker", str(answer_s)]
     one.workers = [
-        Supervised(f"worker {n}", work, environment, one.folder / f"worker-{n}.log") for n in range(_WORKERS)
+        Supervised(f"worker {n}", work, environment, one.folder / f"worker-{n}.log") for n in range(workers)
     ]
     dispatch = ["-m", "worker", "dispatch"]
     one.dispatcher = Supervised("dispatcher", dispatch, environment, one.folder / "dispatcher.log")

@@ -13,6 +13,17 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.25
 
 
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """A message that cannot be settled since its connection broke is no defect: it comes again, and is dropped."""
+    if str(record.msg).startswith(("Couldn't ack", "Couldn't reject")):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("celery.worker.request").addFilter(_in_one_line)
+
+
 class ConsumerEnded(RuntimeError):
     """Celery's worker ended though nobody asked it to. It keeps the cause to itself and to the log."""
 

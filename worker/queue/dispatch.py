@@ -33,6 +33,7 @@ killed by others too. Photographs that kill the decoder are found by a probe aft
 
 _FULL_S = 0.05
 _IDLE_S = 0.5
+_LONGEST_PAUSE_S = 8.0  # workers idle so long at most when all is well again
 _SWEEP_EVERY_S = 1.0
 _REPUBLISH_AFTER_S = 900.0  # a message may wait this long in a shallow queue before its row is published again
 _GRACE_S = 5.0  # a message may be on its way this long while the broker counts none
@@ -73,7 +74,7 @@ class Dispatcher:
             except (SQLAlchemyError, *BROKER_ERRORS) as error:
                 log.warning("dispatching pauses for %.0f s: %s", wait_s, first_line(error))
                 self._stopping.wait(wait_s)
-                wait_s = min(wait_s * 2, 30.0)
+                wait_s = min(wait_s * 2, _LONGEST_PAUSE_S)
 
     def stop(self) -> None:
         """Ends `run` within half a second."""
