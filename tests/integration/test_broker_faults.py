@@ -1,5 +1,6 @@
 """Brokers that lose everything, and workers that quarrel over one: what ends is seen, what was lost is remade."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 
 import pytest
 from kombu import Connection, Queue
+from kombu.message import Message
 
 from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE
 from tests.integration.test_queue import Hold
@@ -17,6 +19,15 @@ from worker.queue.broker import BROKER_ERRORS, waiting
 from worker.queue.consumer import Consumer, ConsumerEnded
 
 DEAD_QUEUE = LOCATE_QUEUE + DEAD_SUFFIX
+
+
+class Broken:
+    """A channel whose connection has ended."""
+
+    no_ack_consumers = None
+
+    def basic_ack(self, *_args, **_options):
+        raise ConnectionError("connection already closed")
 
 
 def test_two_workers_of_one_machine_work_side_by_side(line, tmp_path):
@@ -78,3 +89,24 @@ def test_queues_that_the_broker_has_lost_are_made_again_with_their_dead_letter_q
     assert not thread.is_alive()
     assert wait_for(line.messages, "the messages in the broker") == 5
     assert line.messages(DEAD_QUEUE) == 0, "it is there"
+
+
+@pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
+@pytest.mark.parametrize("settle", ["ack", "requeue"])
+def test_settling_a_message_after_its_connection_has_ended_is_no_error(line, settle):
+    """Threads still have messages in hand when a connection breaks. The message is kept, and comes again."""
+    with line.producer.connection_for_write() as connection:
+        channel = connection.default_channel
+        connection.Producer(channel).publish({"n": 1}, routing_key=LOCATE_QUEUE, exchange="")
+        message = channel.basic_get(LOCATE_QUEUE)
+    getattr(message, settle)()
+    assert line.messages() == 1
+
+
+def test_a_message_that_cannot_be_acknowledged_is_one_line_in_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    message = Message(body="", channel=Broken(), delivery_tag=7)
+    message.ack_log_error(logging.getLogger("celery.worker.request"), (ConnectionError,))
+    [record] = caplog.records
+    assert (record.levelname, record.exc_info) == ("INFO", None)
+    assert "Couldn't ack 7" in record.getMessage()
