@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.faults import ledger
 from benchmarks.faults.faults import KILLS, Fault, NotPossible, plan
-from benchmarks.faults.stage import Stage, stage
+from benchmarks.faults.stage import STANDSTILL_S, Stage, Stuck, stage
 from benchmarks.harness import arguments, report
 from benchmarks.work import write_photographs
 from worker.errors import SetupError
@@ -32,7 +32,6 @@ from worker.intake.sources import iter_submissions
 from worker.queue.enqueue import enqueue
 
 _SEED = 20261121
-_STANDSTILL_S = 120.0
 _EVENTS_S = 60.0
 _FIGURES = (
     *("kills", "done", "lost", "duplicates", "redone", "in_flight", "dead_ends", "struck_alone"),
@@ -104,7 +103,11 @@ def _run(
             break
         now = ledger.stand(one.truth)
         print(f"{broker}: {time.monotonic() - began_s:4.0f} s, {now.done} done: {name}", flush=True)
-        struck, killed = _strike(one, name, fault, chance)
+        try:
+            struck, killed = _strike(one, name, fault, chance)
+        except Stuck as error:
+            print(f"{broker}: {error}: {ledger.states(one.truth)}", flush=True)
+            break
         in_flight += struck
         kills += killed
     _progress(one, images)
@@ -143,18 +146,18 @@ def _strike(one: Stage, name: str, fault: Fault, chance: random.Random) -> tuple
 
 
 def _progress(one: Stage, settled: int) -> bool:
-    """Waits until so many photographs are settled; False where nothing has moved for two minutes."""
+    """Waits until so many photographs are settled; False where nothing has moved for minutes."""
     before = -1
     while True:
         now = ledger.stand(one.truth)
         if now.settled >= settled:
             return True
         if now.settled == before:
-            print(f"    nothing moved for {_STANDSTILL_S:.0f} s: {ledger.states(one.truth)}", flush=True)
+            print(f"    nothing moved for {STANDSTILL_S:.0f} s: {ledger.states(one.truth)}", flush=True)
             return False
         before = now.settled
         target = min(settled, before + 1)
-        one.wait_for(lambda target=target: ledger.stand(one.truth).settled >= target, timeout_s=_STANDSTILL_S)  # type: ignore[misc]
+        one.wait_for(lambda target=target: ledger.stand(one.truth).settled >= target, timeout_s=STANDSTILL_S)  # type: ignore[misc]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from benchmarks.faults import ledger
 from benchmarks.faults.processes import Supervised, faketime_library
-from benchmarks.faults.stage import Stage, has_work
+from benchmarks.faults.stage import STANDSTILL_S, Stage, has_work, wait_for_work
 from worker.errors import SetupError
 
 Fault = Callable[[Stage, random.Random], int]
@@ -20,8 +20,7 @@ class NotPossible(SetupError):
 def kill_worker(one: Stage, chance: random.Random) -> int:
     """kill -9 of a worker that has work in hand, at a random moment of that work."""
     victim = chance.choice(one.workers)
-    if not one.wait_for(lambda: has_work(one, victim), timeout_s=60):
-        raise SetupError(f"{victim.name} had no work for a minute")
+    wait_for_work(one, victim)
     one.wait(chance.uniform(0, 0.5))
     return _killed(one, victim)
 
@@ -36,7 +35,7 @@ def kill_dispatcher(one: Stage, chance: random.Random) -> int:
 
 def kill_postgres(one: Stage, chance: random.Random) -> int:
     """kill -9 of the postmaster under working workers; somebody starts it again after some seconds."""
-    one.wait_for(lambda: any(has_work(one, worker) for worker in one.workers), timeout_s=60)
+    one.wait_for(lambda: any(has_work(one, worker) for worker in one.workers), timeout_s=STANDSTILL_S)
     at_risk = ledger.in_work(one.truth)
     one.postgres.kill()
     one.wait(chance.uniform(0.5, 3))
@@ -122,8 +121,7 @@ def jump_clock_of_worker(one: Stage, chance: random.Random) -> int:
     """A worker's wall clock jumps an hour ahead, then two hours back, while it works."""
     victim = chance.choice(one.workers)
     at_risk = _under_faketime(one, victim)
-    if not one.wait_for(lambda: has_work(one, victim), timeout_s=60):
-        raise SetupError(f"{victim.name} had no work for a minute under libfaketime")
+    wait_for_work(one, victim)
     for offset in ("+1h", "-1h"):
         victim.set_clock(offset)
         one.wait(3)

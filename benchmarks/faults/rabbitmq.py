@@ -13,7 +13,7 @@ from kombu import Connection
 from worker.errors import SetupError
 from worker.queue.broker import BROKER_ERRORS
 
-_START_S = 120.0
+_START_S = 300.0
 
 
 class RabbitMQ:

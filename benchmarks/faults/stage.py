@@ -19,12 +19,19 @@ from benchmarks.faults.processes import Supervised
 from benchmarks.faults.proxy import Proxy
 from benchmarks.faults.rabbitmq import RabbitMQ, url_at
 from worker.database import open_database
+from worker.errors import SetupError
 from worker.settings import PREFIX, Settings
 
 LEASE_S = 15.0
+STANDSTILL_S = 240.0
+"""A start of a worker takes seconds, and a minute on a machine that has too much else to do."""
 _DEPTH = 64
 _LOOK_EVERY_S = 0.1
 _ONE_AT_A_TIME = threading.Lock()  # Alembic's context is one for the whole process
+
+
+class Stuck(SetupError):
+    """Nothing moves any more, which is what the benchmark looks for."""
 
 
 @dataclass(slots=True)
@@ -121,6 +128,12 @@ def _processes(one: Stage, broker_url: str | None, workers: int, threads: int, a
     ]
     dispatch = ["-m", "worker", "dispatch"]
     one.dispatcher = Supervised("dispatcher", dispatch, environment, one.folder / "dispatcher.log")
+
+
+def wait_for_work(one: Stage, process: Supervised) -> None:
+    """Returns when this worker has work in hand. Raises `Stuck` when it gets none for minutes."""
+    if not one.wait_for(lambda: has_work(one, process), timeout_s=STANDSTILL_S):
+        raise Stuck(f"{process.name} had no work for {STANDSTILL_S:.0f} s")
 
 
 def has_work(one: Stage, process: Supervised) -> bool:
