@@ -12,6 +12,14 @@ from sqlalchemy.engine import make_url
 
 from schema import queries
 
+_NOTICE_A_DEAD_CABLE = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 50_000,  # milliseconds
+}
+"""A server that is gone without a word is noticed within a minute (the kernel's own defaults are hours)."""
+
 
 def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> Engine:
     """Returns a pooled engine for `url` (`postgresql://…`). Connects lazily; nothing is checked yet."""
@@ -22,7 +30,7 @@ def make_engine(url: str, *, pool_size: int = 8, connect_timeout_s: int = 5) -> 
         max_overflow=8,
         pool_pre_ping=False,
         hide_parameters=True,  # rows hold addresses with signatures and webhooks' secrets, and errors are logged
-        connect_args={"connect_timeout": connect_timeout_s, "application_name": "globetag"},
+        connect_args={"connect_timeout": connect_timeout_s, "application_name": "globetag"} | _NOTICE_A_DEAD_CABLE,
     )
 
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from celery import Celery
 
@@ -20,6 +21,7 @@ from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
 from worker.intake.guarded import GuardedFetch, host_breakers
 from worker.intake.limits import Limits
+from worker.intake.probe import condemn
 from worker.pipeline import Pipeline, Policy
 from worker.place.doubt import Doubt
 from worker.place.gallery_index import BackgroundBuild
@@ -229,10 +231,18 @@ def assemble(
         if models.load is not None:
             watcher = _watcher(now, settings, database, recorder.worker)
             stack.callback(watcher.close)
-        service = Service(transactions, now, recorder, lease_s=settings.lease_s, watcher=watcher)
+        service = Service(
+            transactions,
+            now,
+            recorder,
+            lease_s=settings.lease_s,
+            watcher=watcher,
+            condemn=partial(condemn, fetch),
+            backoff=policy.backoff,
+        )
         app = make_app(settings, database.url, service.handle, engine=database.engine)
         broker_ready(app, settings)
-        dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth) if dispatch else None
+        dispatcher = dispatcher_of(settings, database, app) if dispatch else None
         switch_events(settings, database.engine)
         beside = ways_out(settings, database.engine, app) if dispatch else None
         yield Worker(Runner(app, service, dispatcher, beside), service, now, models.gate, app)
@@ -263,6 +273,12 @@ def _watcher(now: Serving, settings: Settings, database: Database, worker: str) 
 
 def _stay(_: Registered | None) -> Engine:
     raise SetupError("this worker keeps the model that it was started with")
+
+
+def dispatcher_of(settings: Settings, database: Database, app: Celery) -> Dispatcher:
+    """A dispatcher that also makes the queues again, where the broker has lost them."""
+    declare = partial(declare_queues, app, settings)
+    return Dispatcher(database.engine, app, depth=settings.queue_depth, declare=declare)
 
 
 def fetch_limits(settings: Settings) -> FetchLimits:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from schema.reasons import JobState, Reason
-from worker.errors import Cause, PutOff, Transient
+from worker.errors import Cause, JobError, PutOff, Transient
 from worker.outcome import Job, Settled
 
 MOST_RETRY_AFTER_S = 3600.0
@@ -80,3 +80,11 @@ class Backoff:
         return Settled(
             job.id, JobState.QUEUED, reason=error.reason, detail=error.detail, retry_in_s=wait_s, untried=True
         )
+
+
+def settled_as(job: Job, error: JobError, backoff: Backoff) -> Settled:
+    """How a job ends, or goes back into the queue, because of `error`."""
+    if isinstance(error, Transient):
+        return backoff.settle(job, error)
+    state = JobState.DEAD if error.reason is Reason.WORKER_LOST else JobState.FAILED
+    return Settled(job.id, state, reason=error.reason, detail=error.detail)

@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from typing import Self
 
+import psycopg
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -47,7 +48,7 @@ def open_database(settings: Settings) -> Database:
         upgrade(engine)
         if uses_pgmq(settings):
             _install_pgmq(engine)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, psycopg.Error) as error:  # views and pgmq are installed by the driver itself
         engine.dispose()
         raise SetupError(_advice(settings, error)) from error
     return Database(url, engine)
@@ -67,7 +68,7 @@ def _install_pgmq(engine: Engine) -> None:
             driver.execute(get_embedded_install_sql())
 
 
-def _advice(settings: Settings, error: SQLAlchemyError) -> str:
+def _advice(settings: Settings, error: SQLAlchemyError | psycopg.Error) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     said = " ".join(str(cause).split())[:300]
     if "vector" in said and "extension" in said:

@@ -42,6 +42,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A job that a worker died with. It is not claimed yet, since it is to be worked on alone."""
+
+    id: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """What Postgres knows of this file content already.
 

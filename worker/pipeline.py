@@ -13,13 +13,12 @@ from typing import Any, Protocol
 
 from schema.messages import Hints
 from schema.reasons import JobState, Outcome, Reason, Status
-from worker.backoff import Backoff
-from worker.errors import JobError, Transient
+from worker.backoff import Backoff, settled_as
+from worker.errors import JobError
 from worker.gate import Gate, GateScore
 from worker.intake.limits import Limits
 from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
-from worker.intake.probe import probe
 from worker.intake.uri import shown
 from worker.outcome import (
     ImageRecord,
@@ -97,11 +96,8 @@ class Pipeline:
         """Always returns how the job ends; never raises because of the photograph."""
         try:
             return self._locate(job)
-        except Transient as error:
-            return self.policy.backoff.settle(job, error)
         except JobError as error:
-            state = JobState.DEAD if error.reason is Reason.WORKER_LOST else JobState.FAILED
-            return Settled(job.id, state, reason=error.reason, detail=error.detail)
+            return settled_as(job, error, self.policy.backoff)
         except MemoryError:
             detail = "There was not enough memory to work on this photograph."
             return Settled(job.id, JobState.FAILED, reason=Reason.TOO_LARGE, detail=detail)
@@ -120,8 +116,6 @@ class Pipeline:
         if earlier and (reused := _reuse(job, earlier)):
             return reused
 
-        if job.losses:
-            probe(data)  # a worker died with this photograph: see in a child process whether it is the cause
         metadata = read_metadata(data)
         picture = self.decode(data, self.policy.limits)
         label = self._label(metadata)

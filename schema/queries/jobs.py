@@ -102,14 +102,14 @@ UNPUBLISH = text("""
 # ---------------------------------------------------------------- working
 
 # Starts queued jobs (:ids) and counts the attempt, committed before any work is done. Jobs that are not returned
-# are taken, settled or unknown, or their collection is paused: those are handed back, to be published again when
-# it goes on. A job that was lost waits for the dispatcher, which decides when it may be tried again: a broker that
-# redelivers a dead worker's messages would start all of them together.
+# are taken, settled, unknown, or suspects: jobs that were lost are started only for a worker that does nothing
+# else meanwhile (:suspects), and only once the dispatcher has published them again. Or their collection is paused:
+# those are handed back, suspects too, to be published again when it goes on.
 CLAIM = text("""
     WITH wanted AS (
         SELECT j.id, c.paused_at IS NOT NULL AS held FROM job j JOIN collection c ON c.id = j.collection_id
         WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.state = 'queued'
-          AND (j.losses = 0 OR j.published_at IS NOT NULL)
+          AND (j.losses = 0 OR (j.published_at IS NOT NULL AND (:suspects OR c.paused_at IS NOT NULL)))
         ORDER BY j.id FOR UPDATE OF j
     ), handed_back AS (
         UPDATE job SET published_at = NULL FROM wanted WHERE job.id = wanted.id AND wanted.held
@@ -148,8 +148,11 @@ CLAIM_FOREIGN = text("""
     WHERE s.state = 'running'
 """)
 
-# Which of these job ids exist.
-KNOWN_JOBS = text("SELECT id FROM job WHERE id = ANY(CAST(:ids AS uuid[]))")
+# Which of these job ids exist, and which of them wait to be tried alone, since a worker died with them.
+KNOWN_JOBS = text("""
+    SELECT id, uri, state = 'queued' AND losses > 0 AND published_at IS NOT NULL AS is_suspect
+    FROM job WHERE id = ANY(CAST(:ids AS uuid[]))
+""")
 
 # The worker is alive: the jobs that it has in work (:ids) keep their leases.
 EXTEND_LEASES = text("""

@@ -1,4 +1,4 @@
-"""A worker with null models whose process dies on one picture: the one that is numbered `POISON`.
+"""A worker with null models whose process is killed by some pictures, and which others give other trouble.
 
     python -m tests.integration.poison_worker DATABASE_URL BROKER_URL
 
@@ -6,6 +6,7 @@ It works until every job is settled. BROKER_URL is empty for the database as bro
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,14 +20,21 @@ from worker.assemble import Models, assemble
 from worker.database import open_database
 from worker.settings import Settings
 
-POISON = 13
-DIED = 70
+POISON = frozenset({13, 14, 400})
+"""Two neighbours, so that one is in work when the other kills, and one far from them."""
+TOO_MUCH_MEMORY = 200
+TOO_DEEP = 300
 
 
 def say(image: Image) -> str:
-    """Ends the process without a word, as a fault inside a native library does."""
-    if number_of(image) == POISON:
-        os._exit(DIED)
+    """Ends the process without a word, as a fault inside a native library or the kernel's OOM killer does."""
+    number = number_of(image)
+    if number in POISON:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == TOO_MUCH_MEMORY:
+        return str(bytearray(1 << 62))
+    if number == TOO_DEEP:
+        return say(image)  # for ever
     return ANSWER
 
 

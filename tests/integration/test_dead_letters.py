@@ -199,7 +199,7 @@ def test_what_was_mended_since_is_done_when_replayed(line, globetag, tmp_path):
     line.producer.send_task(LOCATE_TASK, kwargs={"uri": path.as_uri()}, queue=LOCATE_QUEUE)
     from worker.queue.consumer import Consumer
 
-    old = Consumer(make_app(line.settings, line.database.url), name="old", queue=LOCATE_QUEUE)
+    old = Consumer(make_app(line.settings, line.database.url), name="old", queues=[LOCATE_QUEUE])
     old.start()
     [row] = wait_for(lambda: _rows(line), "a refusal")
     old.stop_taking()

@@ -1,6 +1,7 @@
 """Processes that die at the worst moment: nothing is lost or stored twice, and poison harms itself only."""
 
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ from sqlalchemy import func, select
 
 from schema.session import make_engine
 from schema.tables import image, job, label, prediction
-from tests.integration.poison_worker import DIED, POISON
+from tests.integration.poison_worker import POISON, TOO_DEEP, TOO_MUCH_MEMORY
 from tests.support import Command, wait_for, write_pictures
 from worker import embedded
+from worker.queue.dispatch import MAX_LOSSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,20 +59,25 @@ def test_killed_three_times_at_any_moment_it_finishes_and_stores_everything_once
     assert labelled == count
 
 
-def test_a_photograph_that_kills_the_process_is_given_up_and_its_neighbours_are_done(line, tmp_path):
-    count = 24
+@pytest.mark.timeout(900)  # as many processes one after the other as there are deaths
+def test_photographs_that_kill_the_process_are_given_up_and_none_of_their_neighbours(line, tmp_path):
+    count = 500
     line.enqueue(write_pictures(tmp_path / "pictures", count))
     command = [sys.executable, "-m", "tests.integration.poison_worker", line.database.url]
     command.append(line.settings.broker_url or "")
     deaths = 0
-    while (ended := _run(command)).returncode == DIED:
+    while (ended := _run(command)).returncode == -signal.SIGKILL:
         deaths += 1
-        assert deaths < 10, line.states()
+        assert deaths <= MAX_LOSSES * len(POISON), line.states()
     assert ended.returncode == 0, ended.stderr
     jobs = line.jobs()
-    poison = jobs.pop(f"{POISON:04}.png")
-    assert (poison.state, poison.reason, poison.losses) == ("dead", "worker_lost", deaths)
+    poison = [jobs.pop(f"{number:04}.png") for number in sorted(POISON)]
+    assert {(row.state, row.reason, row.losses) for row in poison} == {("dead", "worker_lost", MAX_LOSSES)}
+    memory, depth = (jobs.pop(f"{number:04}.png") for number in (TOO_MUCH_MEMORY, TOO_DEEP))
+    assert (memory.state, memory.reason) == ("failed", "too_large"), "it ended by itself and killed nobody"
+    assert (depth.state, depth.reason) == ("failed", "internal_error")
     assert {(row.state, row.outcome) for row in jobs.values()} == {("done", "located")}
+    assert max(row.losses for row in jobs.values()) == 1, "a neighbour was in work at most once when one killed"
 
 
 def _run(command):

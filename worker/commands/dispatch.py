@@ -5,12 +5,11 @@ import threading
 
 import click
 
-from worker.assemble import broker_ready
+from worker.assemble import broker_ready, dispatcher_of
 from worker.database import open_database
 from worker.events.beside import switch_events, ways_out
 from worker.metrics_port import Readiness, new_registry, open_port
 from worker.queue.app import make_app
-from worker.queue.dispatch import Dispatcher
 from worker.queue.drain import draining
 from worker.queue_figures import in_words, problems, queue_figures
 from worker.settings import load
@@ -28,7 +27,7 @@ def command() -> None:
     with open_port(settings, registry, readiness) as is_watched, open_database(settings) as database:
         app = make_app(settings, database.url)
         broker_ready(app, settings)
-        dispatcher = Dispatcher(database.engine, app, depth=settings.queue_depth)
+        dispatcher = dispatcher_of(settings, database, app)
         switch_events(settings, database.engine)
         events = ways_out(settings, database.engine, app)
         thread = threading.Thread(target=dispatcher.run, name="dispatcher")

@@ -20,10 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
 from schema.events import CLOUDEVENTS_JSON, EVENT_CHANNEL, cloud_event
-from worker.events.listening import listening
 from worker.events.posting import TIMEOUT_S, Answer, Poster, receiver
 from worker.events.retrying import PATIENCE_S, pause_s, retry_s
 from worker.events.signing import signature_headers
+from worker.queue.listening import listening
 from worker.queue.patience import first_line
 
 log = logging.getLogger(__name__)

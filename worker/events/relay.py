@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
 from schema.events import OUTBOX_CHANNEL, cloud_event
-from worker.events.listening import listening
 from worker.events.publisher import Publisher
 from worker.queue.broker import BROKER_ERRORS
+from worker.queue.listening import listening
 from worker.queue.patience import first_line
 
 log = logging.getLogger(__name__)

@@ -7,19 +7,38 @@ poison: bytes that crash a codec or eat all memory. A suspect is probed before i
 """
 
 import argparse
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from schema.reasons import Reason
 from worker.errors import JobError
 
+log = logging.getLogger(__name__)
+
 _ROOT = Path(__file__).parents[2]
 _OUT_OF_MEMORY = 3
 _ALLOCATION = re.compile(r"out of memory|insufficient memory|alloc", re.IGNORECASE)
+
+
+def condemn(fetch: Callable[[str], bytes], uri: str) -> JobError | None:
+    """Probes what `fetch` brings; returns why it cannot or must not be let into a worker, None where it may be.
+
+    That is also why it could not be fetched: a photograph that was not probed is not let in. A defect in `fetch`
+    is left to the worker, which meets it again and reports it.
+    """
+    try:
+        probe(fetch(uri))
+    except JobError as error:
+        return error
+    except Exception:
+        log.debug("a suspect could not be probed", exc_info=True)
+    return None
 
 
 def probe(data: bytes, *, timeout_s: float = 60, memory_bytes: int = 3 << 30) -> None:

@@ -45,7 +45,6 @@ def make_app(
         task_reject_on_worker_lost=True,
         worker_pool="threads",
         worker_consumer="worker.queue.careful:CarefulConsumer",
-        worker_enable_remote_control=False,  # whoever may publish could revoke tasks and stop workers
         worker_concurrency=settings.threads,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
@@ -54,7 +53,9 @@ def make_app(
         worker_enable_soft_shutdown_on_idle=False,
         broker_connection_retry_on_startup=False,
         broker_connection_max_retries=None,
-        control_queue_exclusive=True,
+        # Whoever may write to the broker could shut workers down; two on one machine would quarrel about the queue
+        # of that name, as would a worker with its own broken connection; and pgmq would get a table for each.
+        worker_enable_remote_control=False,
         event_queue_exclusive=True,
         **celery_options(settings, database_url),
     )

@@ -14,11 +14,26 @@ log = logging.getLogger(__name__)
 _TICK_S = 0.25
 
 
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """A message that cannot be settled since its connection broke is no defect: it comes again, and is dropped."""
+    if str(record.msg).startswith(("Couldn't ack", "Couldn't reject")):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.exc_info = None
+    return True
+
+
+logging.getLogger("celery.worker.request").addFilter(_in_one_line)
+
+
+class ConsumerEnded(RuntimeError):
+    """Celery's worker ended though nobody asked it to. It keeps the cause to itself and to the log."""
+
+
 class Consumer:
     """Takes the messages of its queues. `failure` is what ended it, if it ended by itself."""
 
     def __init__(self, app: Celery, *, name: str, queues: Collection[str]) -> None:
-        """`name` is what Celery calls this worker."""
+        """`name` is what Celery calls this worker; no other on this broker may have it."""
         self.failure: BaseException | None = None
         self._app = app
         self._name = name
@@ -26,6 +41,7 @@ class Consumer:
         self._controller: Any = None
         self._ready = threading.Event()
         self._is_taking = True
+        self._ending = False
         self._thread = threading.Thread(target=self._consume, name="celery", daemon=True)
 
     def start(self) -> None:
@@ -52,6 +68,7 @@ class Consumer:
 
     def end(self, timeout_s: float | None = None) -> None:
         """Closes the broker's connection and waits for the thread, for at most `timeout_s`."""
+        self._ending = True
         if self._controller is not None:
             celery_state.should_stop = 0
         if self._thread.is_alive():
@@ -70,6 +87,7 @@ class Consumer:
             setup_worker_optimizations(self._app, self._name)
             self._controller = self._app.WorkController(
                 app=self._app,
+                hostname=self._name,
                 pool_cls="threads",
                 ready_callback=self._on_ready,
                 without_gossip=True,
@@ -78,6 +96,8 @@ class Consumer:
                 quiet=True,
             )
             self._controller.start()
+            if not self._ending:  # it swallows its errors: without this the process would live on and do nothing
+                raise ConsumerEnded("Celery's consumer ended by itself; the lines before this one say why")
         except BaseException as error:
             self.failure = error
             log.debug("the consumer ended", exc_info=True)

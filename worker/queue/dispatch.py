@@ -12,11 +12,9 @@ worker. Within a lane collections take turns.
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import psycopg
 from celery import Celery
 from kombu import Connection
 from sqlalchemy import Connection as Transaction
@@ -28,18 +26,20 @@ from schema.messages import INTERACTIVE_QUEUE, JOB_CHANNEL, LANES, LOCATE_TASK
 from schema.reasons import JobState
 from worker.queue.broker import BROKER_ERRORS, waiting
 from worker.queue.lanes import BulkShare
+from worker.queue.listening import listening
 from worker.queue.patience import first_line
 from worker.secrets import without_signature
 
 log = logging.getLogger(__name__)
 
 MAX_LOSSES = 3
-"""A job is dead when its worker died this often. From the first loss on it is probed before it is worked on, so
-in practice only an image that kills the process behind the decoder gets this far. Its neighbours were lost with
-it; on their last chance jobs are published one at a time, which tells the guilty one from the others."""
+"""A job is dead when its worker died this often with it: once in company, which proves nothing, and twice while
+the job was all that the worker had in work (`worker.queue.floor`). One death alone is not enough, as workers are
+killed by others too. Photographs that kill the decoder are found by a probe after the first loss already."""
 
 _FULL_S = 0.05
 _IDLE_S = 0.5
+_LONGEST_PAUSE_S = 8.0  # workers idle so long at most when all is well again
 _SWEEP_EVERY_S = 1.0
 _REPUBLISH_AFTER_S = 900.0  # a message may wait this long in a shallow queue before its row is published again
 _GRACE_S = 5.0  # a message may be on its way this long while the broker counts none
@@ -49,12 +49,20 @@ _LEAST = 8  # rows that a round takes from each collection that has as many, wha
 class Dispatcher:
     """Publishes due rows until stopped. `run` is a thread's target; `step` is one round, for tests."""
 
-    def __init__(self, database: Engine, app: Celery, *, depth: int) -> None:
-        """`depth`: the most messages that may wait in the broker, in each lane."""
+    def __init__(
+        self, database: Engine, app: Celery, *, depth: int, declare: Callable[[], None] = lambda: None
+    ) -> None:
+        """`depth`: the most messages that may wait in the broker, in each lane. `declare` makes the queues that
+        are not there.
+
+        It is called with each new connection: a broker that has lost its data has lost the queues too, and with
+        the dead-letter queue every message that is refused from then on.
+        """
         self._database = database
         self._app = app
         self._depth = depth
         self._bulk_share = BulkShare(most=depth)
+        self._declare = declare
         self._stopping = threading.Event()
         self._next_sweep_s = 0.0
 
@@ -63,7 +71,11 @@ class Dispatcher:
         wait_s = 1.0
         while not self._stopping.is_set():
             try:
-                with self._app.connection_for_write() as broker, self._listening() as notifications:
+                self._declare()
+                with (
+                    self._app.connection_for_write() as broker,
+                    listening(self._database, JOB_CHANNEL) as notifications,
+                ):
                     while not self._stopping.is_set():
                         published = self.step(broker)
                         wait_s = 1.0
@@ -74,7 +86,7 @@ class Dispatcher:
             except (SQLAlchemyError, *BROKER_ERRORS) as error:
                 log.warning("dispatching pauses for %.0f s: %s", wait_s, first_line(error))
                 self._stopping.wait(wait_s)
-                wait_s = min(wait_s * 2, 30.0)
+                wait_s = min(wait_s * 2, _LONGEST_PAUSE_S)
 
     def stop(self) -> None:
         """Ends `run` within half a second."""
@@ -154,16 +166,3 @@ class Dispatcher:
             if told < len(due):
                 with self._database.begin() as database:
                     database.execute(queries.jobs.UNPUBLISH, {"ids": [str(row.id) for row in due[told:]]})
-
-    @contextmanager
-    def _listening(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection that hears of new jobs."""
-        with self._database.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.exec_driver_sql(f'LISTEN "{JOB_CHANNEL}"')
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
-            try:
-                yield driver
-            finally:
-                connection.invalidate()  # a pooled connection must not go on listening

@@ -20,7 +20,7 @@ from schema import queries
 from schema.messages import LocateRequest
 from schema.reasons import JobState, Reason, Status
 from worker.batcher import Batcher
-from worker.outcome import ImageRecord, Job, Remembered, Settled
+from worker.outcome import ImageRecord, Job, Remembered, Settled, Suspect
 from worker.queue.claims import claim
 from worker.queue.patience import PatientTransactions
 from worker.queue.presence import worker_id
@@ -81,7 +81,14 @@ class _Outcome:
     settled: Settled
 
 
-_Errand = LocateRequest | _Outcome | _Question
+@dataclass(frozen=True, slots=True)
+class _Alone:
+    """A claim of a job that a worker died with, by one that does nothing else now."""
+
+    request: LocateRequest
+
+
+_Errand = LocateRequest | _Alone | _Outcome | _Question
 
 
 class Recorder:
@@ -102,12 +109,18 @@ class Recorder:
             self._run, name="recorder", max_size=_MAX_GROUP, max_wait_s=_GATHER_S, expected=threads
         )
 
-    def claim(self, request: LocateRequest) -> Job | None:
+    def claim(self, request: LocateRequest) -> Job | Suspect | None:
         """Starts the job that a message names; None where it is taken or settled, so there is nothing to do.
 
-        Raises `sqlalchemy.exc.OperationalError` when the database stays away for too long, as all methods do.
+        A job that a worker died with is named and not started. Raises `sqlalchemy.exc.OperationalError` when the
+        database stays away for too long, as all methods do.
         """
-        job: Job | None = self.run(request)
+        found: Job | Suspect | None = self.run(request)
+        return found
+
+    def claim_suspect(self, request: LocateRequest) -> Job | None:
+        """Starts a job that a worker died with, for a caller that sees to it that nothing else is in work here."""
+        job: Job | None = self.run(_Alone(request))
         return job
 
     def ledger(self, versions: Versions) -> Ledger:
@@ -131,9 +144,10 @@ class Recorder:
         While a model is exchanged, errands of two versions may meet here: each version has its own statement.
         """
         results: list[Any] = [None] * len(errands)
-        ledgers = {errand.ledger for errand in errands if not isinstance(errand, LocateRequest)}
+        ledgers = {errand.ledger for errand in errands if isinstance(errand, _Outcome | _Question)}
         kinds: list[tuple[type, Ledger | None, Callable[[Connection, list[Any]], Sequence[Any]]]] = [
             (LocateRequest, None, self._claim),
+            (_Alone, None, self._claim_suspects),
             *((_Outcome, ledger, partial(_save, ledger)) for ledger in ledgers),
             *((_Question, ledger, partial(_find, ledger)) for ledger in ledgers),
         ]
@@ -149,8 +163,12 @@ class Recorder:
                     results[place] = answer
         return results
 
-    def _claim(self, connection: Connection, requests: list[LocateRequest]) -> Sequence[Job | None]:
+    def _claim(self, connection: Connection, requests: list[LocateRequest]) -> Sequence[Job | Suspect | None]:
         return claim(connection, requests, worker=self.worker, lease_s=self._lease_s)
+
+    def _claim_suspects(self, connection: Connection, wanted: list[_Alone]) -> Sequence[Job | Suspect | None]:
+        requests = [each.request for each in wanted]
+        return claim(connection, requests, worker=self.worker, lease_s=self._lease_s, suspects=True)
 
 
 def _save(ledger: Ledger, connection: Connection, group: list[_Outcome]) -> Sequence[None]:

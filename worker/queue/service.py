@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from schema import queries
 from schema.messages import LocateRequest
-from worker.errors import Draining, MessageError
+from worker.backoff import Backoff, settled_as
+from worker.errors import Draining, JobError, MessageError
+from worker.outcome import Job, Suspect
+from worker.queue.floor import Floor
 from worker.queue.patience import PatientTransactions, first_line
 from worker.queue.presence import is_gone
 from worker.queue.recorder import Recorder
@@ -30,13 +34,23 @@ class Service:
         *,
         lease_s: float,
         watcher: Watcher | None = None,
+        condemn: Callable[[str], JobError | None] = lambda _: None,
+        backoff: Backoff | None = None,
     ) -> None:
-        """`watcher`: exchanges what serves when something else is promoted; None: the model stays."""
+        """`watcher`: exchanges what serves when something else is promoted; None: the model stays.
+
+        `condemn` says of a photograph that a worker died with why it is not to be worked on now, if it is not to
+        be; `backoff`, when it is tried again where that may pass.
+        """
         self.worker = recorder.worker
         self._transactions = transactions
         self._serving = serving
         self._recorder = recorder
         self._watcher = watcher
+        self._condemn = condemn
+        self._backoff = backoff or Backoff()
+        self._floor = Floor()
+        self._suspects: set[str] = set()
         self._lease_s = lease_s
         self._messages = 0
         self._jobs: set[str] = set()
@@ -58,8 +72,7 @@ class Service:
         Raises `MessageError` for fields that make no job, `Draining` where nothing is begun any more, and what the
         database raises when it stays away.
         """
-        if self._draining:
-            raise Draining
+        self._check_that_work_begins()
         try:
             request = LocateRequest.read(fields)
         except ValueError as error:
@@ -68,21 +81,15 @@ class Service:
         with self._changed:
             self._messages += 1
         try:
-            job = self._recorder.claim(request)
-            if job is None:
+            with self._floor.together():
+                self._check_that_work_begins()
+                found = self._recorder.claim(request)
+                if isinstance(found, Job):
+                    self._work(found)
+            if isinstance(found, Suspect):
+                self._try(request, found)
+            elif found is None:
                 log.debug("job %s is taken or settled; nothing to do", job_id)
-                return
-            with self._changed:
-                self._jobs.add(job_id)
-            try:
-                # One lease for the whole line: the look-up, the model and the stored row are of one version.
-                with self._serving.lease() as line:
-                    line.save(line.settle(job))
-            except ServingClosed:
-                log.info("job %s waited for a model when the worker stopped; it goes back", job_id)
-            finally:
-                with self._changed:
-                    self._jobs.discard(job_id)
         finally:
             with self._changed:
                 self._messages -= 1
@@ -91,6 +98,44 @@ class Service:
     def stop_taking(self) -> None:
         """Begins nothing more: each lane may have handed the pool as many messages as it has threads."""
         self._draining = True
+
+    def _check_that_work_begins(self) -> None:
+        if self._draining:
+            raise Draining
+
+    def _work(self, job: Job, refusal: JobError | None = None) -> None:
+        with self._changed:
+            self._jobs.add(job.id)
+        try:
+            # One lease for the whole line: the look-up, the model and the stored row are of one version.
+            with self._serving.lease() as line:
+                line.save(line.settle(job) if refusal is None else settled_as(job, refusal, self._backoff))
+        except ServingClosed:
+            log.info("job %s waited for a model when the worker stopped; it goes back", job.id)
+        finally:
+            with self._changed:
+                self._jobs.discard(job.id)
+
+    def _try(self, request: LocateRequest, suspect: Suspect) -> None:
+        """Fetches and probes the photograph, and works on it while nothing else is in work here.
+
+        It is claimed only then: a process that dies before that dies of something else. A refusal needs no such
+        peace, as nothing is opened: so a host that answers nobody does not make the others wait.
+        """
+        with self._changed:
+            if suspect.id in self._suspects:
+                return  # a second message of the same job
+            self._suspects.add(suspect.id)
+        try:
+            refusal = self._condemn(suspect.uri)
+            with self._floor.alone() if refusal is None else self._floor.together():
+                self._check_that_work_begins()
+                job = self._recorder.claim_suspect(request)
+                if job is not None:
+                    self._work(job, refusal)
+        finally:
+            with self._changed:
+                self._suspects.discard(suspect.id)
 
     def wait_until_idle(self, timeout_s: float | None = None) -> bool:
         """Returns True once no message is in work, False after `timeout_s`."""

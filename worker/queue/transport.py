@@ -1,4 +1,4 @@
-"""kombu's pgmq transport, with one race taken out of it, and deaf to what would end its loop.
+"""kombu's pgmq transport, with one race taken out of it. Neither late settling nor foreign rows end its loop.
 
 A message that is rejected with `requeue` keeps its delivery tag. kombu (5.7) first makes it visible and only then
 marks the tag as done. Where the consumer reads the message again in between, the mark falls on the new delivery:
@@ -10,15 +10,28 @@ next one too; so it is wrapped as the body of a message without headers, which t
 
 import base64
 import binascii
+import logging
 import uuid
 from typing import Any
 
 import orjson
 from kombu.transport import pgmq
 
+log = logging.getLogger(__name__)
+
 
 class Channel(pgmq.Channel):  # type: ignore[misc]
-    """Marks a rejected delivery as done before anybody can receive the message again."""
+    """Marks a rejected delivery as done before anybody can receive the message again.
+
+    A connection that broke takes its channels along while threads still have deliveries of theirs in hand.
+    """
+
+    def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
+        """Settles the delivery. On a channel whose connection broke there is nothing to settle any more."""
+        if self.connection is None:
+            log.info("an acknowledgement came after its connection had ended; the message will come again")
+            return
+        super().basic_ack(delivery_tag, multiple=multiple)
 
     def _pgmq_message_to_python(self, pgmq_message: Any, queue: str) -> Any:
         if not _is_kombus(pgmq_message.message):
@@ -35,6 +48,9 @@ class Channel(pgmq.Channel):  # type: ignore[misc]
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Settles the delivery; with `requeue` the message becomes visible again."""
+        if self.connection is None:
+            log.info("a rejection came after its connection had ended; the message will come again")
+            return
         try:
             delivery = self.qos.get(delivery_tag).delivery_info
         except KeyError:
