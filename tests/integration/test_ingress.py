@@ -146,7 +146,7 @@ def test_the_row_guards_itself_where_two_processes_meet(intake):
     first, second = (LocateRequest(uri=_uri(number), job_id=mine, priority=number - 1) for number in (1, 2))
     with intake.database.engine.begin() as connection:
         assert write_jobs(connection, [(first, None)]) == {mine: "new"}
-        assert write_jobs(connection, [(second, None)]) == {}
+        assert write_jobs(connection, [(second, None)]) == {mine: "taken"}
         assert write_jobs(connection, [(first, None)]) == {mine: "waiting"}
     [row] = intake.jobs().values()
     assert (row.uri, row.priority) == (_uri(1), 0)
