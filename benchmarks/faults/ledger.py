@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, inspect, select, text
+from sqlalchemy import Engine, func, select, text
 
 from schema.tables import image, job, prediction, trace
 
@@ -70,10 +70,8 @@ def states(database: Engine) -> dict[str, int]:
         return {row[0]: int(row[1]) for row in connection.execute(select(kind, func.count()).group_by(kind))}
 
 
-def events_missing(database: Engine) -> int | None:
-    """Settled jobs without an event that was handed to the exchange; None where this version has no outbox."""
-    if not inspect(database).has_table("outbox"):
-        return None
+def events_missing(database: Engine) -> int:
+    """Jobs without an event that was handed to the exchange."""
     with database.connect() as connection:
         return int(
             connection.execute(

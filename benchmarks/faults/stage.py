@@ -119,9 +119,8 @@ def _processes(one: Stage, broker_url: str | None, workers: int, threads: int, a
         PREFIX + "THREADS": str(threads),
         PREFIX + "QUEUE_DEPTH": str(_DEPTH),
         PREFIX + "LEASE_S": str(LEASE_S),
+        PREFIX + "EVENTS": "on",
     }
-    if "events" in Settings.model_fields:
-        environment[PREFIX + "EVENTS"] = "on"
     work = ["-m", "benchmarks.faults.null_worker", str(answer_s)]
     one.workers = [
         Supervised(f"worker {n}", work, environment, one.folder / f"worker-{n}.log") for n in range(workers)

@@ -1,15 +1,20 @@
 """A job that a worker died with is tried alone, and claimed only then, so that no death but its own counts."""
 
+import socket
 import threading
 
+import pytest
 from sqlalchemy import text, update
 
 from benchmarks.null_models import ANSWER, NullEngine, NullGate
+from schema import queries
 from schema.messages import LocateRequest
 from schema.tables import job
 from tests.support import number_of, wait_for, write_pictures
 from worker.assemble import Models, assemble
+from worker.intake.sources import Submission
 from worker.outcome import Job, Suspect
+from worker.queue.enqueue import enqueue
 from worker.queue.patience import PatientTransactions
 from worker.queue.recorder import Recorder
 
@@ -107,3 +112,42 @@ def test_a_worker_with_a_suspect_can_be_stopped(line, tmp_path):
         assert not stopping.is_alive()
     assert line.jobs()["0000.png"].state == "done"
     assert line.jobs()["0001.png"].state in {"done", "queued"}
+
+
+def test_a_suspect_of_a_paused_collection_is_handed_back_and_not_even_probed(line, tmp_path):
+    line.enqueue(write_pictures(tmp_path / "pictures", 1))
+    _make_suspects(line, "0000.png")
+    with line.database.engine.begin() as connection:
+        connection.execute(update(job).values(published_at=text("now()")))
+        connection.execute(queries.flow.PAUSE, {"name": "default"})
+    [row] = line.jobs().values()
+    recorder = Recorder(PatientTransactions(line.database.engine))
+    try:
+        assert recorder.claim(LocateRequest(uri=row.uri, job_id=row.id)) is None
+    finally:
+        recorder.close()
+    [row] = line.jobs().values()
+    assert (row.state, row.published_at, row.attempts) == ("queued", None, 0)
+
+
+@pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
+def test_a_suspect_whose_host_does_not_answer_makes_nobody_wait(line, tmp_path):
+    """It is put off while others are in work: nothing of it was opened, so it needs no floor of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = f"http://127.0.0.1:{server.getsockname()[1]}/nobody.png"  # free again, and nobody listens there
+    line.enqueue(write_pictures(tmp_path / "pictures", 3))
+    enqueue(line.database.engine, [Submission(nobody)])
+    with line.database.engine.begin() as connection:
+        connection.execute(update(job).where(job.c.uri == nobody).values(losses=1))
+    watch = Watch(0)
+
+    def suspect():
+        [row] = [row for row in line.jobs().values() if row.uri == nobody]
+        return row
+
+    with line.working(watch):
+        wait_for(lambda: watch.in_work == {0} and suspect().reason == "unreachable", "the suspect to be put off")
+        assert watch.in_work == {0}
+        watch.release.set()
+        wait_for(lambda: line.states().get("done") == 3, "the others")
+    assert (suspect().losses, suspect().finished_at) == (1, None)
