@@ -44,6 +44,8 @@ TAKE_DUE = text("""
                   AND (j.losses < :last_chance OR j.id = (
                       SELECT s.id FROM job s
                       WHERE s.losses > 0 AND s.state IN ('queued', 'running') AND s.losses >= :last_chance
+                        AND (s.state = 'running' OR NOT EXISTS (
+                            SELECT FROM collection p WHERE p.id = s.collection_id AND p.paused_at IS NOT NULL))
                       ORDER BY s.state = 'running' DESC, s.published_at, s.due_at, s.id LIMIT 1))
                 ORDER BY j.due_at
                 LIMIT greatest(:least, (SELECT (:room + count(*) - 1) / nullif(count(*), 0) FROM open))

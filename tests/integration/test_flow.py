@@ -13,7 +13,7 @@ from schema.tables import collection, job
 from tests.support import wait_for, write_pictures
 from worker.intake.sources import Submission
 from worker.queue.broker import waiting
-from worker.queue.dispatch import Dispatcher
+from worker.queue.dispatch import MAX_LOSSES, Dispatcher
 from worker.queue.enqueue import enqueue
 
 ROUND = {"lane": 0, "least": 8, "last_chance": 2}
@@ -239,6 +239,17 @@ def test_a_paused_collection_is_not_published_and_its_neighbours_are(line):
         assert {uri.split("/")[3] for uri in _uris(line, broker, LOCATE_QUEUE, 10)} == {"other"}
         _set_paused(line, "paused", queries.flow.RESUME)
         assert dispatcher.step(broker) == 10
+
+
+def test_a_last_chance_in_a_paused_collection_holds_up_none_elsewhere(line):
+    _fill(line, "paused", 1)
+    _fill(line, "other", 1)
+    with line.database.engine.begin() as connection:
+        connection.execute(update(job).values(losses=MAX_LOSSES - 1))
+    _set_paused(line, "paused", queries.flow.PAUSE)
+    with line.producer.connection_for_write() as broker:
+        assert Dispatcher(line.database.engine, line.producer, depth=50).step(broker) == 1
+        assert [uri.split("/")[3] for uri in _uris(line, broker, LOCATE_QUEUE, 1)] == ["other"]
 
 
 def test_messages_that_are_out_when_their_collection_is_paused_are_handed_back(line, tmp_path):
