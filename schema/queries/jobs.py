@@ -194,7 +194,8 @@ FIND_ANSWERS = text("""
 # (known apart, so that the planner finds them by index). Everything is written in one statement and so in one
 # transaction; running it twice leaves the same rows. The job keeps the worker's name: it says who settled it. What
 # was erased while it was in work ends as forgotten: whoever erases holds the tables, so that this sees either the
-# hash or nothing of the erasure.
+# hash or nothing of the erasure. The images that jobs get and those that they had (a trigger locks them: they may
+# leave the gallery) are held beforehand, in one order for all, so that no two groups wait for each other.
 SAVE = text("""
     WITH sent AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r(
@@ -211,6 +212,12 @@ SAVE = text("""
         FROM sent s
         WHERE EXISTS (SELECT FROM forgotten f WHERE f.sha256 = s.image->>'sha256')
            OR (s.image_id IS NOT NULL AND NOT EXISTS (SELECT FROM image i WHERE i.id = s.image_id))
+    ), held AS MATERIALIZED (
+        SELECT id FROM image
+        WHERE id = ANY(ARRAY(
+            SELECT i.id FROM image i WHERE i.sha256 = ANY(ARRAY(SELECT g.image->>'sha256' FROM given g))
+            UNION SELECT j.image_id FROM job j WHERE j.id = ANY(CAST(:ids AS uuid[])) AND j.image_id IS NOT NULL))
+        ORDER BY sha256 FOR NO KEY UPDATE
     ), images AS (
         INSERT INTO image (sha256, format, width_px, height_px, size_bytes, taken_at, caption, data_mining,
                            metadata_notes, embedding, embedding_model_id)
@@ -220,7 +227,7 @@ SAVE = text("""
         FROM given g, jsonb_to_record(g.image) AS r(
             sha256 text, format text, width_px integer, height_px integer, size_bytes bigint, taken_at timestamp,
             caption text, data_mining text, metadata_notes jsonb, embedding text, embedding_model_id bigint)
-        WHERE g.image IS NOT NULL
+        WHERE g.image IS NOT NULL AND (SELECT count(*) FROM held) >= 0
         ORDER BY r.sha256, r.embedding IS NULL
         ON CONFLICT (sha256) DO UPDATE SET
             embedding = coalesce(excluded.embedding, image.embedding),

@@ -333,6 +333,35 @@ def test_two_recorders_with_the_same_images_do_not_deadlock(database):
     assert len(rows["prediction"]) == len(rows["label"]) == len(rows["trace"]) == len(rows["image"])
 
 
+def test_two_jobs_that_exchange_their_images_do_not_deadlock(database):
+    """A job that gets another image lets go of the one that it had: the two must be held in one order."""
+    versions = _versions(database)
+    ids = _jobs(database, 2)
+    recorders = [Recorder(PatientTransactions(database.engine, patience_s=0)) for _ in ids]
+    ledgers = [recorder.ledger(versions) for recorder in recorders]
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(2)
+
+    def work(mine):
+        try:
+            for turn in range(40):
+                barrier.wait(20)
+                image = _image("ab"[(mine + turn) % 2])
+                ledgers[mine].save(Settled(ids[mine], JobState.DONE, outcome="known", image=image, label=GPS))
+        except BaseException as error:
+            failures.append(error)
+            barrier.abort()
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for recorder in recorders:
+        recorder.close()
+    assert failures == []
+
+
 # --- what the database refuses ---
 
 
