@@ -42,8 +42,9 @@ class Channel(pgmq.Channel):  # type: ignore[misc]
                 "headers": {},
                 "properties": {},
             }
-        # Not as the sender says: they are about this delivery.
-        pgmq_message.message["properties"] |= {"delivery_info": {}, "delivery_tag": str(uuid.uuid4())}
+        properties = pgmq_message.message["properties"]
+        # Not as the sender says, but for where he sent it: they are about this delivery.
+        properties |= {"delivery_info": _sent_to(properties), "delivery_tag": str(uuid.uuid4())}
         return super()._pgmq_message_to_python(pgmq_message, queue)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
@@ -67,6 +68,12 @@ class Transport(pgmq.Transport):  # type: ignore[misc]
     """See `Channel`."""
 
     Channel: Any = Channel
+
+
+def _sent_to(properties: dict[str, Any]) -> dict[str, str]:
+    given = properties.get("delivery_info")
+    told = given if isinstance(given, dict) else {}
+    return {name: told[name] for name in ("exchange", "routing_key") if isinstance(told.get(name), str)}
 
 
 def _is_kombus(payload: object) -> bool:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 
 _BROKEN = "\ufffd"
 """Stands for bytes that are no whole character: a token may end within one."""
-_MOST_TOKENS = 8
-"""Of one character and what belongs to it; more than that is a text that really holds broken bytes."""
 
 
 def cut(
@@ -24,7 +22,7 @@ def cut(
         waiting.append(token)
         worth += logprob
         said = decode(waiting)
-        if not said.endswith(_BROKEN) or len(waiting) == _MOST_TOKENS:
+        if not said.endswith(_BROKEN):
             pieces.append((said, worth))
             waiting, worth = [], 0.0
     if waiting:
