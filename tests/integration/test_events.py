@@ -279,7 +279,7 @@ def test_relays_side_by_side_send_each_event_once(events_on):
     line = events_on
     publishers = [Publisher(make_app(line.settings, line.database.url)) for _ in range(3)]
     relays = [Relay(line.database.engine, publisher, keep_days=7) for publisher in publishers]
-    threads = [threading.Thread(target=each.run) for each in relays]
+    threads = [threading.Thread(target=each.run, daemon=True) for each in relays]
     with listen(line) as listener:
         for thread in threads:
             thread.start()
@@ -301,7 +301,7 @@ def test_while_the_broker_is_away_events_are_readable_and_wait(events_on):
     line = events_on
     nobody = line.settings.model_copy(update={"broker_url": "amqp://guest:guest@127.0.0.1:9//"})
     waiting = Relay(line.database.engine, Publisher(make_app(nobody, line.database.url)), keep_days=7)
-    thread = threading.Thread(target=waiting.run)
+    thread = threading.Thread(target=waiting.run, daemon=True)
     thread.start()
     _settle(line, 4)
     wait_for(lambda: len(_view(line)) == 4, "events in the view")

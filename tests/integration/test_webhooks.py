@@ -200,7 +200,7 @@ def test_the_loops_deliver_by_themselves(database, receiver):
     _add(database, receiver.url)
     relay = Relay(database.engine, Publisher(make_app(Settings(), database.url)), keep_days=7)
     deliverer = Deliverer(database.engine, Poster(allow_private=True))
-    threads = [threading.Thread(target=each.run) for each in (relay, deliverer)]
+    threads = [threading.Thread(target=each.run, daemon=True) for each in (relay, deliverer)]
     for thread in threads:
         thread.start()
     ids = _settle(database, 20)

@@ -30,14 +30,14 @@ def _refused(body):
 
 
 def test_one_and_many():
-    one = read_jobs(b'{"uri": "s3://a/1.jpg"}')
+    one = read_jobs(b'{"uri": "s3://bucket/1.jpg"}')
     assert (one.is_list, one.requests[0].collection) == (False, DEFAULT_COLLECTION)
-    many = read_jobs(b'[{"uri": "s3://a/1.jpg"}, {"uri": "s3://a/2.jpg", "hints": {"text": "Oslo"}}]')
+    many = read_jobs(b'[{"uri": "s3://bucket/1.jpg"}, {"uri": "s3://bucket/2.jpg", "hints": {"text": "Oslo"}}]')
     assert (many.is_list, len(many.requests), many.requests[1].hints.text) == (True, 2, "Oslo")
 
 
 def test_each_fault_has_its_place():
-    problem = _refused([{"uri": "s3://a/1.jpg"}, {"uri": "", "hints": {"a/b~c": 1}}, 7])
+    problem = _refused([{"uri": "s3://bucket/1.jpg"}, {"uri": "", "hints": {"a/b~c": 1}}, 7])
     assert problem.status == 422
     assert [error["pointer"] for error in problem.errors] == ["/1/uri", "/1/hints/a~1b~0c", "/2"]
     assert [error["pointer"] for error in _refused({"uri": "x", "priority": 9}).errors] == ["/priority"]
@@ -59,7 +59,7 @@ def test_what_was_given_is_not_repeated():
         (b"[" * 100_000, 400),
         (b"[]", 422),
         (b"null", 422),
-        (b'"s3://a/1.jpg"', 422),
+        (b'"s3://bucket/1.jpg"', 422),
         (b'{"uri": "a\\u0000b"}', 422),
         (orjson.dumps([{"uri": "x"}] * (MAX_JOBS + 1)), 413),
     ],
@@ -70,9 +70,9 @@ def test_what_is_no_job_is_refused(body, status):
 
 
 def test_an_id_may_be_told_only_where_it_follows_from_the_photograph():
-    right = str(job_id_for(DEFAULT_COLLECTION, "s3://a/1.jpg"))
-    assert read_jobs(json.dumps({"uri": "s3://a/1.jpg", "job_id": right}).encode()).requests
-    problem = _refused({"uri": "s3://a/2.jpg", "job_id": right})
+    right = str(job_id_for(DEFAULT_COLLECTION, "s3://bucket/1.jpg"))
+    assert read_jobs(json.dumps({"uri": "s3://bucket/1.jpg", "job_id": right}).encode()).requests
+    problem = _refused({"uri": "s3://bucket/2.jpg", "job_id": right})
     assert [error["pointer"] for error in problem.errors] == ["/job_id"]
 
 
@@ -93,10 +93,11 @@ def test_any_json_is_jobs_or_a_problem(given_):
 
 def test_the_fingerprint_follows_the_meaning():
     same = {
-        read_jobs(body).fingerprint for body in (b'{"uri":"x","verify":true}', b'{ "verify": true, "uri": "x" }')
+        read_jobs(body).fingerprint
+        for body in (b'{"uri":"/x.jpg","verify":true}', b'{ "verify": true, "uri": "/x.jpg" }')
     }
     assert len(same) == 1
-    assert read_jobs(b'{"uri":"x"}').fingerprint not in same
+    assert read_jobs(b'{"uri":"/x.jpg"}').fingerprint not in same
 
 
 @pytest.mark.parametrize(
