@@ -26,6 +26,8 @@ among a few hundred such scenes chance may take that beyond what is tolerated (d
 and `rolled_back` is not measured. The reasons stand on standard error.
 
 Long because the stages are one story, and what they wait for and count is told beside them.
+
+Long because it is one story that is read from top to bottom: archive, workers, three trainings, what is counted.
 """
 
 import argparse

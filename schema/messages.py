@@ -28,6 +28,9 @@ LANES = {1: INTERACTIVE_QUEUE, 0: LOCATE_QUEUE}
 Two queues, because not every broker knows priorities: quorum queues have two since RabbitMQ 4.0, pgmq has none.
 """
 
+MODEL_CHANNEL = "globetag_model"
+"""Likewise, of promotions, which wake workers."""
+
 DEFAULT_COLLECTION = "default"
 MAX_URI_CHARACTERS = 8192
 

@@ -24,6 +24,11 @@ PHOTOS = ROOT.parent / "shared" / "photos"
 STRICT = os.environ.get("GLOBETAG_TEST_STRICT") == "1"
 """Set where everything must be there: what is missing fails a test instead of skipping it."""
 AMQP_URL = os.environ.get("GLOBETAG_TEST_AMQP_URL") or "amqp://guest:guest@localhost:5672//"
+ON_PGMQ = pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
+ON_RABBITMQ = pytest.mark.parametrize(
+    "broker_url", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True
+)
+"""For a test that asks of one broker what the other has not; without either, a test runs on both."""
 
 
 def require(is_there: bool, otherwise: str) -> None:

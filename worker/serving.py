@@ -22,10 +22,11 @@ import psycopg
 from sqlalchemy import Engine as SqlEngine
 from sqlalchemy.exc import SQLAlchemyError
 
-from schema import queries
+from schema.messages import MODEL_CHANNEL
 from worker.checkpoints import one_line
 from worker.errors import SetupError
 from worker.outcome import Job, Settled
+from worker.queue.listening import listening
 from worker.queue.patience import first_line
 from worker.reason.engines import Engine
 from worker.registry import Registered, Standing
@@ -310,7 +311,7 @@ class Watcher:
         wait_s = 1.0
         while not self._stopping.is_set():
             try:
-                with self._listening() as notifications:
+                with listening(self._database, MODEL_CHANNEL) as notifications:
                     while not self._stopping.is_set():
                         self.check()
                         wait_s = 1.0
@@ -329,19 +330,6 @@ class Watcher:
         while not self._stopping.is_set() and time.monotonic() < look_at_s:
             if next(notifications.notifies(timeout=_TICK_S, stop_after=1), None) is not None:
                 return
-
-    @contextmanager
-    def _listening(self) -> Iterator[psycopg.Connection[Any]]:
-        """A connection that hears of promotions."""
-        with self._database.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            connection.execute(queries.models.LISTEN_MODELS)
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
-            try:
-                yield driver
-            finally:
-                connection.invalidate()  # a pooled connection must not go on listening
 
 
 def check_weights(engine: Engine, registered: Registered | None) -> None:

@@ -75,9 +75,6 @@ ADD_PROMOTION = text("""
 # Tells running workers that something was promoted; heard after the commit. Losing it costs half a minute.
 NOTIFY_MODELS = text("SELECT pg_notify('globetag_model', '')")
 
-# Hears of it.
-LISTEN_MODELS = text("LISTEN globetag_model")
-
 # A worker could not load what was promoted.
 ADD_PROMOTION_FAILURE = text("""
     INSERT INTO promotion_failure (promotion_id, worker, detail) VALUES (:promotion_id, :worker, :detail)

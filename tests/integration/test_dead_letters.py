@@ -11,10 +11,9 @@ from sqlalchemy import select, text
 
 from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE, LOCATE_TASK
 from schema.tables import dead_message
-from tests.support import wait_for, write_pictures
+from tests.support import ON_PGMQ, ON_RABBITMQ, wait_for, write_pictures
 from worker.cli import cli
 from worker.queue.app import make_app
-from worker.queue.broker import uses_pgmq
 from worker.queue.drain import drain, draining
 
 DEAD_QUEUE = LOCATE_QUEUE + DEAD_SUFFIX
@@ -90,9 +89,8 @@ def test_a_field_named_like_a_parameter_is_a_bad_field_and_no_defect(line):
     assert (row.reason, line.messages()) == ("bad_fields", 0)
 
 
+@ON_PGMQ
 def test_what_is_no_message_at_all_does_not_end_the_line(line):
-    if not uses_pgmq(line.settings):
-        pytest.skip("RabbitMQ takes whole messages only")
     odd = [[], 7, None, {"uri": "file:///a"}, {"properties": 3}, {"properties": {}, "body": {"a": 1}}]
     odd += [{"properties": {"body_encoding": "rot13"}, "body": "x"}]
     odd += [{"properties": {"body_encoding": "base64"}, "body": "=x"}]
@@ -107,9 +105,8 @@ def test_what_is_no_message_at_all_does_not_end_the_line(line):
     assert line.messages() == 0
 
 
+@ON_RABBITMQ
 def test_while_the_database_is_away_rabbitmqs_dead_letter_queue_keeps_the_message(line):
-    if uses_pgmq(line.settings):
-        pytest.skip("there the database is the broker")
     with line.working(dispatch=False) as worker:
         worker.app.refusals._database = "postgresql://localhost:1/nowhere"
         for message in SILENT.values():
@@ -133,9 +130,8 @@ def test_a_dead_letter_that_is_in_the_table_already_is_one_row(line):
     assert (row.times, row.source, line.messages(DEAD_QUEUE)) == (1, "celery", 0)
 
 
+@ON_RABBITMQ
 def test_what_expires_in_rabbitmq_is_found_by_the_drain(line):
-    if uses_pgmq(line.settings):
-        pytest.skip("pgmq knows no expiry")
     _send(line, _call(), expiration=0.001, message_id="m")
     wait_for(lambda: line.messages(DEAD_QUEUE) == 1, "a dead letter")
     drain(line.producer, line.settings, line.database.engine)

@@ -1,4 +1,7 @@
-"""The HTTP interface on a real database: what is sent becomes a job, once, and is told to whom it belongs."""
+"""The HTTP interface on a real database: what is sent becomes a job, once, and is told to whom it belongs.
+
+Long because all of it needs the same application before the same database.
+"""
 
 import json
 import threading

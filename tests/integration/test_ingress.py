@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from schema.messages import INGRESS_QUEUE, LOCATE_TASK, SUBMITTED_TYPE, job_id_for
 from tests.integration.ingress_line import DEAD_QUEUE, IngressLine, s3_record
-from tests.support import Command, require, wait_for
+from tests.support import ON_PGMQ, ON_RABBITMQ, Command, require, wait_for
 from worker.ingress.parts import Collections
 from worker.intake.sources import Submission
 from worker.queue.enqueue import enqueue
@@ -275,9 +275,8 @@ def test_broken_connections_are_made_again(intake):
         intake.wait_for_jobs(4)
 
 
+@ON_PGMQ
 def test_a_bare_json_value_in_the_embedded_brokers_queue_is_a_message(database, settings):
-    if settings.broker_url is not None:
-        pytest.skip("only the embedded broker has rows")
     intake = IngressLine(settings, database)
     with database.engine.begin() as connection:
         for message in (f'{{"uri": "{_uri(1)}"}}', "7", '{"properties": 1, "body": {}}', "[" * 2000 + "]" * 2000):
@@ -336,9 +335,8 @@ def test_large_messages_are_refused_and_harm_no_other(intake):
     assert intake.dead()[0].body_bytes == len(large)
 
 
+@ON_RABBITMQ
 def test_properties_that_no_client_can_read_harm_nobody(intake):
-    if intake.on_pgmq:
-        pytest.skip("rows have no AMQP properties")
     with Connection(intake.settings.broker_url) as connection:
         channel = connection.channel()
         channel.confirm_select()

@@ -1,4 +1,7 @@
-"""Gate and engine on real, tiny, untrained checkpoints: what holds for these holds for any weights."""
+"""Gate and engine on real, tiny, untrained checkpoints: what holds for these holds for any weights.
+
+Long because gate and engine are loaded once for all of it.
+"""
 
 import json
 import shutil

@@ -8,15 +8,18 @@ import time
 import pytest
 
 from schema.reasons import LabelSource, Reason
-from tests.support import PHOTOS
+from tests.support import PHOTOS, require
 from worker.errors import JobError
 from worker.intake.metadata import read_metadata
 from worker.intake.picture import decode
 
-pytestmark = [
-    pytest.mark.photos,
-    pytest.mark.skipif(not PHOTOS.is_dir(), reason="the folder ../shared/photos is not here"),
-]
+pytestmark = pytest.mark.photos
+
+
+@pytest.fixture(autouse=True)
+def _photographs() -> None:
+    require(PHOTOS.is_dir(), "the folder ../shared/photos is not here")
+
 
 YARDSTICK_WRONG = {
     "mei_Issue 308.jpg": "the position is 0, 0: written before there was a fix",

@@ -1,4 +1,7 @@
-"""What a precision cap hides, tried by a login that may only read; and who may see through it."""
+"""What a precision cap hides, tried by a login that may only read; and who may see through it.
+
+Long because every view is asked about the same capped photographs.
+"""
 
 import random
 from dataclasses import dataclass

@@ -289,7 +289,7 @@ def test_a_worker_that_drains_while_it_loads_finishes_with_the_new_model(house, 
 
 @pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
 def test_a_promotion_is_seen_after_the_connection_that_listens_was_lost(house, line):
-    listening = text("SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN globetag_model'")
+    listening = text("SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN \"globetag_model\"'")
     first = house.register(1)
     by_itself = house.database.engine.execution_options(isolation_level="AUTOCOMMIT")
     with house.working() as worker, by_itself.connect() as connection:

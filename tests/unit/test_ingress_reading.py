@@ -1,4 +1,7 @@
-"""Foreign messages: what each shape asks for, and that no bytes lead to anything but a reading."""
+"""Foreign messages: what each shape asks for, and that no bytes lead to anything but a reading.
+
+Long because each sender has shapes of its own, and all are read by one function.
+"""
 
 import base64
 import json

@@ -1,4 +1,7 @@
-"""The report: counts that add up, a map that is right, and strangers' text that stays text."""
+"""The report: counts that add up, a map that is right, and strangers' text that stays text.
+
+Long because each part of the page is tried with the same rows.
+"""
 
 import base64
 import hashlib

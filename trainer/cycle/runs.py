@@ -11,6 +11,8 @@ The row says what the run is, the lock whether anybody works on it:
 
 A connection that breaks gives the lock away. The heartbeat notices and takes it again; where another run came
 first, this one ends without a word to the row, which is not its own any more.
+
+Long because a run's row is changed in this file alone: starting, living on, ending, being lost.
 """
 
 import json

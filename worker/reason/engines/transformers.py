@@ -22,12 +22,13 @@ from transformers import (
 
 from schema.reasons import Reason
 from worker.batcher import Batcher, BatcherClosed, Fatal
-from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
-from worker.errors import JobError, SetupError
+from worker.checkpoints import Checkpoint, one_line, resolve
+from worker.errors import JobError
 from worker.identity import ModelIdentity
 from worker.reason.conversation import shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
 from worker.reason.engines.processor import MAX_PIXELS, Processor, no_progress_bar
+from worker.reason.engines.starting import started
 from worker.reason.engines.weights import VARIABLE, wanted
 
 MAX_BATCH_TOKENS = 32_768
@@ -73,22 +74,14 @@ def load_engine(
     """
     checkpoint = resolve(model, variable=VARIABLE, wanted=wanted)
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    dtype = dtype or ("bfloat16" if where.type == "cuda" else "float32")
-    try:
-        engine = TransformersEngine(
-            checkpoint, where, dtype=dtype, max_batch=max_batch, max_pixels=max_pixels, max_wait_s=max_wait_s
+    dtype_name = dtype or ("bfloat16" if where.type == "cuda" else "float32")
+
+    def make() -> TransformersEngine:
+        return TransformersEngine(
+            checkpoint, where, dtype=dtype_name, max_batch=max_batch, max_pixels=max_pixels, max_wait_s=max_wait_s
         )
-    except SetupError:
-        raise
-    except Exception as error:
-        hint = f"{VARIABLE} must name a vision-language checkpoint (safetensors) that transformers knows"
-        raise cannot_load(VARIABLE, model, error, hint) from error
-    try:
-        engine.generate(Prompt("", "Where is this?"), Image.new("RGB", (224, 224)), Sampling(max_tokens=1))
-    except JobError as error:
-        engine.close()
-        raise SetupError(f"{VARIABLE}={model}: the model does not answer a test picture ({error})") from error
-    return engine
+
+    return started(make, model, library="transformers")
 
 
 class TransformersEngine:

@@ -23,13 +23,14 @@ from PIL import Image
 
 from schema.reasons import Reason
 from worker.batcher import BatcherClosed, exit_process
-from worker.checkpoints import Checkpoint, cannot_load, one_line, resolve
+from worker.checkpoints import Checkpoint, one_line, resolve
 from worker.errors import JobError, SetupError
 from worker.identity import ModelIdentity
 from worker.reason.conversation import shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
 from worker.reason.engines.memory import refuse_too_little
 from worker.reason.engines.processor import MAX_PIXELS, Processor
+from worker.reason.engines.starting import started
 from worker.reason.engines.weights import VARIABLE, wanted
 
 if TYPE_CHECKING:
@@ -69,32 +70,25 @@ def load_engine(
                 f"GLOBETAG_DEVICE={where}: vLLM takes the first GPU that it sees; name the one you mean with"
                 f" CUDA_VISIBLE_DEVICES={where.index} instead"
             )
-    dtype = dtype or ("bfloat16" if where.type == "cuda" else "float32")
-    try:
-        engine = VllmEngine(
-            checkpoint,
-            where,
-            dtype=dtype,
-            max_batch=max_batch,
-            max_pixels=max_pixels,
-            gpu_memory_share=gpu_memory_share,
-        )
-    except SetupError:
-        raise
-    except ImportError as error:
-        raise SetupError(
-            f"GLOBETAG_ENGINE=vllm needs the package vllm ({error}): `pip install 'globetag[vllm]'`, or set"
-            " GLOBETAG_ENGINE=transformers"
-        ) from error
-    except Exception as error:
-        hint = f"{VARIABLE} must name a vision-language checkpoint (safetensors) that vLLM knows"
-        raise cannot_load(VARIABLE, model, error, hint) from error
-    try:
-        engine.generate(Prompt("", "Where is this?"), Image.new("RGB", (224, 224)), Sampling(max_tokens=1))
-    except JobError as error:
-        engine.close()
-        raise SetupError(f"{VARIABLE}={model}: the model does not answer a test picture ({error})") from error
-    return engine
+    dtype_name = dtype or ("bfloat16" if where.type == "cuda" else "float32")
+
+    def make() -> VllmEngine:
+        try:
+            return VllmEngine(
+                checkpoint,
+                where,
+                dtype=dtype_name,
+                max_batch=max_batch,
+                max_pixels=max_pixels,
+                gpu_memory_share=gpu_memory_share,
+            )
+        except ImportError as error:
+            raise SetupError(
+                f"GLOBETAG_ENGINE=vllm needs the package vllm ({error}): `pip install 'globetag[vllm]'`, or set"
+                " GLOBETAG_ENGINE=transformers"
+            ) from error
+
+    return started(make, model, library="vLLM")
 
 
 class VllmEngine:
