@@ -154,6 +154,7 @@ class QueueFigures(Collector):
             connection.execute(queries.watching.BOUND_LOOK)
             counted = connection.execute(queries.watching.JOBS_BY_STATE).all()
             oldest = {row.priority: row.age_s for row in connection.execute(queries.watching.OLDEST_DUE)}
+            refused = connection.execute(queries.watching.OPEN_DEAD_MESSAGES).all()
         by_state = dict.fromkeys(JobState, 0)
         for row in counted:
             by_state[JobState(row.state)] += row.jobs
@@ -163,6 +164,8 @@ class QueueFigures(Collector):
             families.jobs.add_metric([state], jobs)
         for priority, lane in LANES.items():
             families.oldest.add_metric([lane], oldest.get(priority, 0.0))
+        for row in refused:
+            families.refused.add_metric([row.queue, row.reason], row.messages)
 
     def _read_broker(self, families: "_Families") -> None:
         for queue, messages in self._broker.depths().items():
@@ -183,8 +186,13 @@ class _Families:
         self.messages = GaugeMetricFamily(
             "globetag_broker_messages", "Messages that wait in the broker; *.dead: refused ones", labels=["queue"]
         )
+        self.refused = GaugeMetricFamily(
+            "globetag_dead_messages",
+            "Refused messages that are kept for somebody to replay or drop",
+            labels=["queue", "reason"],
+        )
         self.up = GaugeMetricFamily("globetag_up", "1: it answers; 0: its figures are missing", labels=["part"])
 
     @property
     def all(self) -> list[Metric]:
-        return [self.jobs, self.failed, self.oldest, self.messages, self.up]
+        return [self.jobs, self.failed, self.oldest, self.messages, self.refused, self.up]

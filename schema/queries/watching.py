@@ -18,5 +18,11 @@ OLDEST_DUE = text("""
     ) j
 """)
 
+# Refused messages that nobody has replayed or dropped.
+OPEN_DEAD_MESSAGES = text("""
+    SELECT queue, reason, count(*) AS messages FROM dead_message
+    WHERE replayed_at IS NULL AND dropped_at IS NULL GROUP BY queue, reason
+""")
+
 # The schema's revision. A database without this table has no schema at all.
 REVISION = text("SELECT version_num FROM alembic_version")

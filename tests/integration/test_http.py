@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from openapi_spec_validator import validate
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, insert, select, text, update
 from starlette.testclient import TestClient
 
 from schema import queries
 from schema.messages import DEFAULT_COLLECTION, job_id_for
-from schema.tables import collection, idempotency_key, job
+from schema.tables import collection, dead_message, idempotency_key, job
 from tests.support import write_pictures
 from worker.http import jobs as http_jobs
 from worker.http.app import Api, create_app
@@ -387,7 +387,18 @@ def test_the_figures_tell_how_everything_stands(line):
         connection.execute(
             update(job).where(job.c.state == "queued").values(due_at=func.now() - text("interval '1 hour'"))
         )
+    with line.database.engine.begin() as connection:
+        message = {
+            "queue": "geotag.locate",
+            "source": "celery",
+            "reason": "bad_fields",
+            "detail": "",
+            "body_bytes": 0,
+        }
+        connection.execute(insert(dead_message), [message | {"fingerprint": name} for name in ("a", "b")])
+        connection.execute(insert(dead_message).values(**message, fingerprint="c", dropped_at=func.now(), by="x"))
     told = served.get("/metrics").text
+    assert 'globetag_dead_messages{queue="geotag.locate",reason="bad_fields"} 2.0' in told
     assert 'globetag_jobs{state="queued"} 2.0' in told
     assert 'globetag_jobs{state="dead"} 0.0' in told
     assert 'globetag_failed_jobs{reason="empty",state="failed"} 1.0' in told
