@@ -9,10 +9,11 @@ import threading
 import pytest
 from kombu import Connection, Queue
 from kombu.message import Message
+from sqlalchemy import text
 
 from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE
 from tests.integration.test_queue import Hold
-from tests.support import ROOT, wait_for, write_pictures
+from tests.support import ON_PGMQ, ON_RABBITMQ, ROOT, wait_for, write_pictures
 from worker.assemble import dispatcher_of
 from worker.queue.app import make_app
 from worker.queue.broker import BROKER_ERRORS, waiting
@@ -69,8 +70,7 @@ def test_a_consumer_that_cannot_consume_says_so(settings, database, rabbitmq):
         consumer.end(30)
 
 
-@pytest.mark.parametrize("broker_url", ["rabbitmq"], indirect=True)
-@pytest.mark.rabbitmq
+@ON_RABBITMQ
 def test_queues_that_the_broker_has_lost_are_made_again_with_their_dead_letter_queue(line, tmp_path):
     with line.producer.connection_for_write() as broker:
         for name in (LOCATE_QUEUE, DEAD_QUEUE):
@@ -91,7 +91,7 @@ def test_queues_that_the_broker_has_lost_are_made_again_with_their_dead_letter_q
     assert line.messages(DEAD_QUEUE) == 0, "it is there"
 
 
-@pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
+@ON_PGMQ
 @pytest.mark.parametrize("settle", ["ack", "requeue"])
 def test_settling_a_message_after_its_connection_has_ended_is_no_error(line, settle):
     """Threads still have messages in hand when a connection breaks. The message is kept, and comes again."""
@@ -100,6 +100,25 @@ def test_settling_a_message_after_its_connection_has_ended_is_no_error(line, set
         connection.Producer(channel).publish({"n": 1}, routing_key=LOCATE_QUEUE, exchange="")
         message = channel.basic_get(LOCATE_QUEUE)
     getattr(message, settle)()
+    assert line.messages() == 1
+
+
+@ON_PGMQ
+@pytest.mark.parametrize("settle", ["ack", "reject", "requeue"])
+def test_a_message_that_the_database_cannot_settle_leaves_room_for_the_next(line, settle):
+    """The loop that reads may notice nothing, and would wait for room that never comes."""
+    with line.producer.connection_for_write() as connection:
+        channel = connection.default_channel
+        channel.basic_qos(0, 1, False)
+        connection.Producer(channel).publish({"n": 1}, routing_key=LOCATE_QUEUE, exchange="")
+        message = channel.basic_get(LOCATE_QUEUE)
+        assert not channel.qos.can_consume()
+        with line.database.engine.begin() as elsewhere:
+            others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            elsewhere.execute(text(others + " AND datname = current_database()"))
+        with pytest.raises(BROKER_ERRORS):
+            getattr(message, settle)()
+        assert channel.qos.can_consume()
     assert line.messages() == 1
 
 

@@ -13,6 +13,7 @@ from schema.messages import DEAD_SUFFIX, LOCATE_QUEUE, LOCATE_TASK
 from schema.tables import dead_message
 from tests.support import ON_PGMQ, ON_RABBITMQ, wait_for, write_pictures
 from worker.cli import cli
+from worker.queue import careful
 from worker.queue.app import make_app
 from worker.queue.drain import drain, draining
 
@@ -119,6 +120,21 @@ def test_while_the_database_is_away_rabbitmqs_dead_letter_queue_keeps_the_messag
     assert not kept
     assert line.messages(DEAD_QUEUE) == 0
     assert all("x-death" not in row.headers for row in rows)
+
+
+@ON_PGMQ
+def test_a_message_that_cannot_be_kept_is_read_again_until_it_can(line, monkeypatch):
+    monkeypatch.setattr(careful, "RETURN_S", 0.1)
+    with line.working(dispatch=False) as worker:
+        reachable, failed = worker.app.refusals._database, []
+        monkeypatch.setattr(careful.log, "exception", lambda *said: failed.append(said))
+        worker.app.refusals._database = "postgresql://localhost:1/nowhere"
+        _send(line, **SILENT["undecodable"])
+        wait_for(lambda: len(failed) > 2 * line.settings.threads, "more failures than there is room for")
+        assert not _rows(line)
+        worker.app.refusals._database = reachable
+        wait_for(lambda: _rows(line), "the row")
+    assert [(row.reason, row.times) for row in _rows(line)] == [("undecodable", 1)]
 
 
 def test_a_dead_letter_that_is_in_the_table_already_is_one_row(line):

@@ -6,10 +6,13 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy.engine import URL
 
+from schema.session import NOTICE_A_DEAD_CABLE
 from worker.queue.broker import celery_options, pgmq_conninfo, uses_pgmq, work_queue
 from worker.settings import Settings
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=40)
+
+NOTICED = {name: str(value) for name, value in NOTICE_A_DEAD_CABLE.items()}
 
 
 def _as_the_pgmq_client_does(conninfo: str) -> dict[str, str]:
@@ -25,17 +28,20 @@ def test_what_a_url_says_reaches_libpq_unchanged(user, password, host, database,
     where = {"host": host, "port": str(port)}
     url = URL.create("postgresql", user, password, database=database, query=where)
     found = _as_the_pgmq_client_does(pgmq_conninfo(url.render_as_string(hide_password=False)))
-    assert found == {**where, "user": user, "password": password, "dbname": database}
+    assert found == {**where, "user": user, "password": password, "dbname": database, **NOTICED}
 
 
-def test_a_socket_folder_stands_in_the_query_of_the_url():
-    found = _as_the_pgmq_client_does(pgmq_conninfo("postgresql://postgres@/globetag?host=%2Ftmp%2Fa%20b"))
-    assert found == {
+def test_what_else_stands_in_the_url_reaches_libpq_too():
+    url = "postgresql://postgres@/globetag?host=%2Ftmp%2Fa%20b&sslmode=verify-full&keepalives_idle=7"
+    assert _as_the_pgmq_client_does(pgmq_conninfo(url)) == {
         "host": "/tmp/a b",
         "port": "5432",
         "user": "postgres",
         "password": "unset",
         "dbname": "globetag",
+        **NOTICED,
+        "sslmode": "verify-full",
+        "keepalives_idle": "7",
     }
 
 

@@ -9,6 +9,7 @@ from kombu.exceptions import KombuError
 from sqlalchemy.engine import make_url
 
 from schema.messages import DEAD_SUFFIX, INGRESS_QUEUE, LANES, LOCATE_QUEUE
+from schema.session import NOTICE_A_DEAD_CABLE
 from worker.settings import Settings
 
 BROKER_ERRORS = (KombuError, AMQPError, psycopg.Error, OSError)
@@ -111,17 +112,23 @@ def waiting(connection: Connection, queue: str) -> int:
 def pgmq_conninfo(database_url: str) -> str:
     """`key=value` form of a URL, which the pgmq client takes apart and puts together again without quoting.
 
-    So each value is quoted twice: once for the client's parser, once for libpq's.
+    So each value is quoted twice: once for the client's parser, once for libpq's. The client keeps the five fields
+    of an address and loses all others (time-outs, `sslmode`); so these ride in the last of the five.
     """
     url = make_url(database_url)
+    others = {key: value for key, value in url.query.items() if key not in {"host", "port"}}
     fields = {
         "host": url.host or url.query.get("host"),
         "port": url.port or url.query.get("port") or 5432,
         "user": url.username or "postgres",
         "password": url.password or "unset",  # the client insists on one; a trusting server ignores it
-        "dbname": url.database,
     }
-    return " ".join(f"{key}={_quoted(_quoted(str(value)))}" for key, value in fields.items() if value)
+    last = {"dbname": url.database or "", **NOTICE_A_DEAD_CABLE, **others}
+    libpq = {key: _quoted(str(value)) for key, value in fields.items() if value}
+    libpq["dbname"] = " ".join(f"{key}={_quoted(str(value))}" for key, value in last.items()).removeprefix(
+        "dbname="
+    )
+    return " ".join(f"{key}={_quoted(value)}" for key, value in libpq.items())
 
 
 def _quoted(value: str) -> str:

@@ -7,6 +7,7 @@ the broker never waits for the database.
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery.worker.consumer import Consumer
@@ -21,6 +22,9 @@ from worker.queue.hardening import harden
 from worker.queue.refusals import Refusals
 
 log = logging.getLogger(__name__)
+
+RETURN_S = 5.0
+"""For so long a refused message that could not be kept takes up room: or it would be read again at once."""
 
 
 class CarefulConsumer(Consumer):  # type: ignore[misc]
@@ -77,8 +81,10 @@ class CarefulConsumer(Consumer):  # type: ignore[misc]
             try:
                 self._refusals.keep(delivery, error)
             except Exception:
-                log.exception("a refused message could not be kept; it stays in its queue")
-                return  # not settled: RabbitMQ returns it with the connection, pgmq after its visibility time-out
+                log.exception("a refused message could not be kept; it goes back to its queue in %g s", RETURN_S)
+                back = partial(message.reject_log_error, log, self.connection_errors, requeue=True)
+                self.call_soon(self.timer.call_after, RETURN_S, self.call_soon_ack, (back,))
+                return
             self.call_soon_ack(message.reject_log_error, log, self.connection_errors)
 
         try:

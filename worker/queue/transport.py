@@ -1,8 +1,12 @@
-"""kombu's pgmq transport, with one race taken out of it. Neither late settling nor foreign rows end its loop.
+"""kombu's pgmq transport, without one race and one leak. Neither late settling nor foreign rows end its loop.
 
 A message that is rejected with `requeue` keeps its delivery tag. kombu (5.7) first makes it visible and only then
 marks the tag as done. Where the consumer reads the message again in between, the mark falls on the new delivery:
 its acknowledgement no longer finds the message, which stays in the queue, invisible until its time-out.
+
+A message that the database does not let be settled, since that connection broke, counts as in work for kombu (5.7)
+ever after. The loop that reads has a connection of its own from the pool and may notice nothing: with each such
+message there is room for one less, until a worker reads none any more and says nothing.
 
 Whoever has the right may put any JSON into a queue's table. What kombu did not write breaks its consumer, and the
 next one too; so it is wrapped as the body of a message without headers, which the consumer then refuses.
@@ -12,6 +16,8 @@ import base64
 import binascii
 import logging
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -31,7 +37,17 @@ class Channel(pgmq.Channel):  # type: ignore[misc]
         if self.connection is None:
             log.info("an acknowledgement came after its connection had ended; the message will come again")
             return
-        super().basic_ack(delivery_tag, multiple=multiple)
+        with self._given_up(delivery_tag):
+            super().basic_ack(delivery_tag, multiple=multiple)
+
+    @contextmanager
+    def _given_up(self, delivery_tag: str) -> Iterator[None]:
+        """Around settling: where that fails, the message is not in work here any more, and comes again."""
+        try:
+            yield
+        except Exception:
+            self.qos.ack(delivery_tag)
+            raise
 
     def _pgmq_message_to_python(self, pgmq_message: Any, queue: str) -> Any:
         if not _is_kombus(pgmq_message.message):
@@ -58,7 +74,8 @@ class Channel(pgmq.Channel):  # type: ignore[misc]
             delivery = {}
         queue, msg_id = delivery.get("pgmq_queue"), delivery.get("pgmq_msg_id")
         if not requeue or queue is None or msg_id is None:
-            super().basic_reject(delivery_tag, requeue=requeue)
+            with self._given_up(delivery_tag):
+                super().basic_reject(delivery_tag, requeue=requeue)
             return
         self.qos.reject(delivery_tag, requeue=False)
         self.pgmq.set_vt(queue, msg_id, 0)
