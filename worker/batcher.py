@@ -5,8 +5,9 @@ themselves and a lone item never waits (`max_wait_s` 0, the default). A resource
 big ones may wait `max_wait_s` for company; `expected` names how many threads can come at most, and when that many
 wait nobody else is waited for.
 
-Batches are cut first come, first served, by number (`max_size`) and by cost (`max_cost`). An item that does not
-fit stays at the front and opens the next batch, so nothing starves; an item dearer than `max_cost` runs alone.
+The oldest item opens each batch, so nothing starves. Where more wait than fit, those nearest to it in cost come
+along, since the rows of a batch are padded to the longest: a batch costs its number times its dearest item. The
+limits are `max_size` and `max_cost`; an item dearer than `max_cost` runs alone.
 """
 
 import logging
@@ -62,14 +63,18 @@ class Slot(Generic[T, R]):
 
 
 def take_batch(waiting: deque[Slot[T, R]], max_size: int, max_cost: float) -> list[Slot[T, R]]:
-    """Takes the next batch off the front: as many slots as both limits allow, at least one if any waits."""
+    """Takes the next batch out: the oldest slot, then the nearest to it in cost that fit; of equals the older."""
     batch: list[Slot[T, R]] = []
-    cost = 0.0
-    while waiting and len(batch) < max_size:
-        cost += waiting[0].cost
-        if batch and cost > max_cost:
-            break
-        batch.append(waiting.popleft())
+    dearest = 0.0
+    for slot in sorted(waiting, key=lambda slot: abs(slot.cost - waiting[0].cost)):
+        with_it = max(dearest, slot.cost)
+        if len(batch) < max_size and (not batch or (len(batch) + 1) * with_it <= max_cost):
+            batch.append(slot)
+            dearest = with_it
+    taken = {id(slot) for slot in batch}
+    left = [slot for slot in waiting if id(slot) not in taken]
+    waiting.clear()
+    waiting.extend(left)
     return batch
 
 
@@ -183,7 +188,7 @@ class Batcher(Generic[T, R]):
         """How long more company may be waited for; 0 when the batch is due."""
         if self._closed or not self._waiting or len(self._waiting) >= self._enough:
             return 0.0
-        if sum(slot.cost for slot in self._waiting) >= self._max_cost:
+        if len(self._waiting) * max(slot.cost for slot in self._waiting) >= self._max_cost:
             return 0.0
         return max(0.0, self._waiting[0].since_s + self._max_wait_s - time.monotonic())
 

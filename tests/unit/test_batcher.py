@@ -67,7 +67,7 @@ def test_cost_limits_a_batch_and_a_giant_runs_alone():
     run.open.set()
     assert [future.result(PATIENCE_S) for future in futures] == [10, 60, 40, 10, 990, 20]
     batcher.close()
-    assert run.batches == [[1], [6, 4], [1], [99], [2]]
+    assert run.batches == [[1], [6], [4, 2], [1], [99]]
 
 
 def test_waits_for_company_until_all_expected_have_come():
@@ -80,7 +80,7 @@ def test_waits_for_company_until_all_expected_have_come():
 
 def test_a_full_cost_budget_ends_the_wait():
     batcher = Batcher(lambda items: [len(items)] * len(items), max_size=8, max_cost=5, cost=float, max_wait_s=3600)
-    futures = [batcher.enqueue(item) for item in (2, 3)]
+    futures = [batcher.enqueue(item) for item in (2.0, 2.5)]
     assert [future.result(PATIENCE_S) for future in futures] == [2, 2]
     batcher.close()
 
@@ -215,16 +215,38 @@ def test_a_failing_cost_is_the_callers_own():
     max_size=st.integers(1, 8),
     max_cost=st.integers(1, 30),
 )
-def test_batches_are_full_in_order_and_within_limits(costs: list[int], max_size: int, max_cost: int):
+def test_batches_are_full_and_within_limits_and_nothing_waits_behind_later_ones(
+    costs: list[int], max_size: int, max_cost: int
+):
     waiting: deque[Slot[int, int]] = deque(Slot(item, float(cost), since_s=0.0) for item, cost in enumerate(costs))
     order: list[int] = []
     while waiting:
+        oldest = waiting[0]
         batch = take_batch(waiting, max_size, max_cost)
+        assert batch[0] is oldest
         order += [slot.item for slot in batch]
-        total = sum(slot.cost for slot in batch)
+        dearest = max(slot.cost for slot in batch)
         assert 1 <= len(batch) <= max_size
-        assert total <= max_cost or len(batch) == 1
-        if waiting and len(batch) < max_size:
-            assert total + waiting[0].cost > max_cost  # nothing more would have fitted
-    assert order == list(range(len(costs)))
+        assert len(batch) * dearest <= max_cost or len(batch) == 1
+        if len(batch) < max_size:  # nothing more would have fitted
+            assert all((len(batch) + 1) * max(dearest, slot.cost) > max_cost for slot in waiting)
+        assert [slot.item for slot in waiting] == sorted(slot.item for slot in waiting)
+    assert sorted(order) == list(range(len(costs)))
     assert take_batch(waiting, max_size, max_cost) == []
+
+
+def test_where_more_wait_than_fit_those_of_like_length_go_together():
+    waiting: deque[Slot[int, int]] = deque(
+        Slot(item, cost, since_s=0.0) for item, cost in enumerate([300.0, 1200.0, 310.0, 1190.0, 290.0, 1210.0])
+    )
+    batches = [[slot.item for slot in take_batch(waiting, 3, 10_000.0)] for _ in range(2)]
+    assert batches == [[0, 2, 4], [1, 3, 5]]
+
+
+@given(count=st.integers(1, 20), max_size=st.integers(1, 8))
+def test_equals_go_first_come_first_served(count: int, max_size: int):
+    waiting: deque[Slot[int, int]] = deque(Slot(item, 0.0, since_s=0.0) for item in range(count))
+    order = []
+    while waiting:
+        order += [slot.item for slot in take_batch(waiting, max_size, 1.0)]
+    assert order == list(range(count))
