@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 from sqlalchemy import Engine as SqlEngine
@@ -26,7 +25,7 @@ from schema.messages import MODEL_CHANNEL
 from worker.checkpoints import one_line
 from worker.errors import SetupError
 from worker.outcome import Job, Settled
-from worker.queue.listening import listening
+from worker.queue.listening import hears, listening
 from worker.queue.patience import first_line
 from worker.reason.engines import Engine
 from worker.registry import Registered, Standing
@@ -34,7 +33,6 @@ from worker.versions import Versions
 
 log = logging.getLogger(__name__)
 
-_TICK_S = 0.5  # how soon the watcher sees that it is to stop
 _POLL_S = 30.0  # how soon a promotion is seen whose notification got lost
 _JOIN_S = 10.0  # loading cannot be interrupted; a process that stops does not wait for its end
 
@@ -315,20 +313,13 @@ class Watcher:
                     while not self._stopping.is_set():
                         self.check()
                         wait_s = 1.0
-                        self._wait(notifications)
+                        hears(notifications, self._stopping, _POLL_S)
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("promotions are not heard of for %.0f s: %s", wait_s, first_line(error))
                 self._stopping.wait(wait_s)
                 wait_s = min(wait_s * 2, _POLL_S)
             except BaseException as error:  # a defect: without a watcher a job might wait for ever
                 self._serving.fail(error)
-                return
-
-    def _wait(self, notifications: psycopg.Connection[Any]) -> None:
-        """Until something was promoted, it is time to look, or the watcher is to stop."""
-        look_at_s = time.monotonic() + _POLL_S
-        while not self._stopping.is_set() and time.monotonic() < look_at_s:
-            if next(notifications.notifies(timeout=_TICK_S, stop_after=1), None) is not None:
                 return
 
 

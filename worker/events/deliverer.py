@@ -23,7 +23,7 @@ from schema.events import CLOUDEVENTS_JSON, EVENT_CHANNEL, cloud_event
 from worker.events.posting import TIMEOUT_S, Answer, Poster, receiver
 from worker.events.retrying import PATIENCE_S, pause_s, retry_s
 from worker.events.signing import signature_headers
-from worker.queue.listening import listening
+from worker.queue.listening import hears, listening
 from worker.queue.patience import first_line
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Deliverer:
                         moved = self.step()
                         wait_s = 1.0
                         if moved == 0 and not self._under_way:
-                            next(notifications.notifies(timeout=_IDLE_S, stop_after=1), None)
+                            hears(notifications, self._stopping, _IDLE_S)
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("delivering to webhooks pauses for %.0f s: %s", wait_s, first_line(error))
                 self._stopping.wait(wait_s)

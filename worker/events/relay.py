@@ -18,7 +18,7 @@ from schema import queries
 from schema.events import OUTBOX_CHANNEL, cloud_event
 from worker.events.publisher import Publisher
 from worker.queue.broker import BROKER_ERRORS
-from worker.queue.listening import listening
+from worker.queue.listening import hears, listening
 from worker.queue.patience import first_line
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Relay:
                         moved = self._round()
                         wait_s = 1.0
                         if not moved:
-                            next(notifications.notifies(timeout=_IDLE_S, stop_after=1), None)
+                            hears(notifications, self._stopping, _IDLE_S)
             except (SQLAlchemyError, psycopg.Error) as error:
                 log.warning("the relay of events pauses for %.0f s: %s", wait_s, first_line(error))
                 self._stopping.wait(wait_s)

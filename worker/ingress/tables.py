@@ -27,7 +27,7 @@ from worker.ingress.register import POSTPONED_S, Verdict, register
 from worker.ingress.requests import read_request
 from worker.ingress.waiting import Patience
 from worker.queue.broker import uses_pgmq
-from worker.queue.listening import listening
+from worker.queue.listening import hears, listening
 from worker.queue.patience import PatientTransactions
 from worker.settings import Settings
 
@@ -77,7 +77,7 @@ class TableReader:
         with listening(self._database, SUBMISSION_CHANNEL) as notifications:
             while not self._stopping.is_set():
                 if not self.step():
-                    next(notifications.notifies(timeout=_IDLE_S, stop_after=1), None)
+                    hears(notifications, self._stopping, _IDLE_S)
                 self._patience.went_well()
 
     def _group(self, work: Callable[[Connection], tuple[list[Reading], list[Verdict]]]) -> int:

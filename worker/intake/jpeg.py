@@ -3,7 +3,8 @@
 libjpeg-turbo can leave out the high frequencies of each block and so decode to m/8 of the size, m = 1..8,
 for a fraction of the work. Pillow's `draft` offers 1, 2, 4, 8 eighths; `simplejpeg` offers all of them and
 is the faster of the two. The picture is not resampled a second time where it is less than twice as large
-(in area) as needed: the models' own preprocessing does that step in any case.
+(in area) as needed: the models' own preprocessing does that step in any case. Within that, a scale that the codec
+has vector instructions for is taken: 8/8 costs half of 6/8, which makes fewer pixels.
 
 Truncated files. A JPEG without its end marker, or whose decoder complained, is accepted if nearly all of it is
 there: libjpeg leaves missing blocks at exactly mid-grey, so the share of such pixels is the share that is
@@ -24,6 +25,9 @@ from worker.intake.memory import MemoryBudget
 _START, _END, _SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _MISSING_SHARE_ACCEPTED = 0.05
 _GREY = 128
+
+_EIGHTHS_WITH_SIMD = (2, 4, 8)
+"""Of 2, 4 and 8 pixels a side are the inverse DCTs that libjpeg-turbo's simd/jsimd.h declares."""
 
 _SCANS_ACCEPTED = 200
 """Each scan of a progressive file walks the whole picture again; real files have about ten."""
@@ -53,6 +57,15 @@ def decode_jpeg(data: bytes, limits: Limits, budget: MemoryBudget) -> tuple[Imag
     if image.width * image.height > 2 * target_px[0] * target_px[1]:
         image = image.resize(target_px, Image.Resampling.BICUBIC, reducing_gap=2.0)
     return image, width_px, height_px, orientation
+
+
+def scaled_size(size_px: tuple[int, int], target_px: tuple[int, int]) -> tuple[int, int]:
+    """The size to decode to at least: `target_px`, or where the codec is quicker at some more, that."""
+    for eighths in _EIGHTHS_WITH_SIMD:
+        width_px, height_px = (-(-side_px * eighths // 8) for side_px in size_px)
+        if width_px >= target_px[0] and height_px >= target_px[1]:
+            return (width_px, height_px) if width_px * height_px <= 2 * target_px[0] * target_px[1] else target_px
+    return target_px
 
 
 def largest_preview(data: bytes) -> bytes:
@@ -104,7 +117,8 @@ def _through_turbo(data: bytes, header: Image.Image, target_px: tuple[int, int],
     cut_short = data.rfind(_END) < data.rfind(_SCAN)
     if progressive and cut_short:
         raise JobError(Reason.UNREADABLE, "the file ends before the last scan of its progressive picture")
-    size = {"min_width": target_px[0], "min_height": target_px[1], "min_factor": 1}
+    at_least_px = scaled_size(header.size, target_px)
+    size = {"min_width": at_least_px[0], "min_height": at_least_px[1], "min_factor": 1}
     intact = not cut_short
     try:
         image = Image.fromarray(simplejpeg.decode_jpeg(data, **size))

@@ -26,7 +26,7 @@ from schema.messages import INTERACTIVE_QUEUE, JOB_CHANNEL, LANES, LOCATE_TASK
 from schema.reasons import JobState
 from worker.queue.broker import BROKER_ERRORS, waiting
 from worker.queue.lanes import BulkShare
-from worker.queue.listening import listening
+from worker.queue.listening import hears, listening
 from worker.queue.patience import first_line
 from worker.secrets import without_signature
 
@@ -82,7 +82,7 @@ class Dispatcher:
                         if published is None:
                             self._stopping.wait(_FULL_S)
                         elif published == 0:
-                            next(notifications.notifies(timeout=_IDLE_S, stop_after=1), None)
+                            hears(notifications, self._stopping, _IDLE_S)
             except (SQLAlchemyError, *BROKER_ERRORS) as error:
                 log.warning("dispatching pauses for %.0f s: %s", wait_s, first_line(error))
                 self._stopping.wait(wait_s)

@@ -1,5 +1,8 @@
 """kombu's pgmq transport, without one race and one leak. Neither late settling nor foreign rows end its loop.
 
+Celery's loop asks between two waits for messages whether it is to stop, and waits once more before it does. It
+waits for two seconds each time; here never for longer than `LONGEST_WAIT_S`, as it simply waits again.
+
 A message that is rejected with `requeue` keeps its delivery tag. kombu (5.7) first makes it visible and only then
 marks the tag as done. Where the consumer reads the message again in between, the mark falls on the new delivery:
 its acknowledgement no longer finds the message, which stays in the queue, invisible until its time-out.
@@ -24,6 +27,8 @@ import orjson
 from kombu.transport import pgmq
 
 log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 0.05
 
 
 class Channel(pgmq.Channel):  # type: ignore[misc]
@@ -85,6 +90,10 @@ class Transport(pgmq.Transport):  # type: ignore[misc]
     """See `Channel`."""
 
     Channel: Any = Channel
+
+    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+        """Waits for messages; raises `TimeoutError` where none came, which may be sooner than `timeout` says."""
+        super().drain_events(connection, None if timeout is None else min(timeout, LONGEST_WAIT_S))
 
 
 def _sent_to(properties: dict[str, Any]) -> dict[str, str]:
