@@ -66,12 +66,14 @@ def _filled(home: Path, predictions: int) -> Database:
         if found is None:
             connection.execute("ALTER SYSTEM SET max_wal_size = '4GB'")  # a fill of millions; back when it is done
             connection.execute("SELECT pg_reload_conf()")
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier("filling_" + name)))
+            draft = sql.Identifier("filling_" + name)
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(draft))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(draft))
     if found is None:
-        draft = make_url(url).set(database="filling_" + name).render_as_string(hide_password=False)
-        with open_database(Settings(home=home, database_url=draft, broker_url="amqp://unused")):
+        draft_url = make_url(url).set(database="filling_" + name).render_as_string(hide_password=False)
+        with open_database(Settings(home=home, database_url=draft_url, broker_url="amqp://unused")):
             pass
-        took_s = fill(draft, predictions)
+        took_s = fill(draft_url, predictions)
         with psycopg.connect(url, autocommit=True) as connection:
             renamed = (sql.Identifier("filling_" + name), sql.Identifier(name))
             connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*renamed))

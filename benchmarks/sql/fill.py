@@ -123,7 +123,7 @@ _TABLES = ("image", "label", "prediction", "trace", "job")
 
 def images_of(predictions: int) -> int:
     """How many photographs have so many predictions."""
-    return predictions * ANSWERED_TWICE // (ANSWERED_TWICE + 1)
+    return predictions - predictions // (ANSWERED_TWICE + 1)
 
 
 def fill(url: str, predictions: int, *, seed: int = 7, log: Callable[[str], None] = print) -> float:
