@@ -91,10 +91,9 @@ def _cell(axis: str) -> Column[float]:
     return Column(f"cell_{axis}", Double, comment=comment)
 
 
-def _shown_place(table: str, **conditions: TextClause) -> Index:
-    """Finds points as views show them: by the very expressions of the views."""
-    columns = (text("COALESCE(cell_lat, lat)"), text("COALESCE(cell_lon, lon)"))
-    return Index(f"ix_{table}_place", *columns, **conditions)
+def _shown_place() -> tuple[TextClause, TextClause]:
+    """A point as views show it: their very expressions, so that an index serves them."""
+    return text("COALESCE(cell_lat, lat)"), text("COALESCE(cell_lon, lon)")
 
 
 def _on_earth() -> tuple[CheckConstraint, ...]:
@@ -310,7 +309,7 @@ label = Table(
     _one_of("source", LabelSource),
     *_on_earth(),
     Index("ix_label_image_id", "image_id"),
-    _shown_place("label"),
+    Index("ix_label_place", *_shown_place()),
     Index(
         "uq_label_from_file",
         "image_id",
@@ -379,7 +378,7 @@ prediction = Table(
     CheckConstraint("status = 'located' OR lat IS NULL", name="only_located_has_point"),
     CheckConstraint("status = 'located' OR reason IS NOT NULL", name="refusal_has_reason"),
     Index("ix_prediction_image_id", "image_id"),
-    _shown_place("prediction", postgresql_where=text("status = 'located'")),
+    Index("ix_prediction_place", *_shown_place(), postgresql_where=text("status = 'located'")),
     Index(
         "ix_prediction_review",
         text("radius_km DESC NULLS FIRST"),

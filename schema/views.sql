@@ -14,11 +14,9 @@ SELECT i.id AS image_id, i.sha256, l.source, coalesce(l.cell_lat, l.lat) AS lat,
        shown_city(l.city, i.precision_km) AS city, shown_geoname(l.geoname_id, i.precision_km) AS geoname_id,
        false AS untrained, l.created_at AS since, i.precision_km
 FROM label l JOIN image i ON i.id = l.image_id
-WHERE NOT EXISTS (
-    SELECT FROM label o
-    WHERE o.image_id = l.image_id AND o.id <> l.id
-      AND (CASE o.source WHEN 'manual' THEN 3 WHEN 'import' THEN 1 ELSE 2 END, o.created_at, o.id)
-        > (CASE l.source WHEN 'manual' THEN 3 WHEN 'import' THEN 1 ELSE 2 END, l.created_at, l.id))
+WHERE l.id = (
+    SELECT o.id FROM label o WHERE o.image_id = l.image_id
+    ORDER BY CASE o.source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, o.created_at DESC, o.id DESC LIMIT 1)
 UNION ALL
 SELECT i.id, i.sha256, 'prediction', coalesce(p.cell_lat, p.lat), coalesce(p.cell_lon, p.lon),
        shown_radius_km(p.radius_km, p.lat, p.lon, i.precision_km), p.coverage,

@@ -1,16 +1,16 @@
-"""How fast users' four questions are answered, and rows stored, at a hundred thousand and at millions of predictions.
+"""How fast users' four questions are answered, and rows stored, at 100,000 and at millions of predictions.
 
 Three databases of the project's own schema in one embedded Postgres (its settings as they come, 128 MB of shared
-buffers): a small, a middle and, with `--rows`, a large one, filled with made-up predictions whose words and places are as
-unevenly spread as real ones. Then all take turns: each of the questions of `questions.py` with 200 different parameters,
-as the role `globetag_reader` and warm (each is asked once before it is timed), and groups of 32 outcomes through the
-recorder's statement, each group in one transaction.
+buffers): a small, a middle and, with `--rows`, a large one, filled with made-up predictions whose words and
+places are as unevenly spread as real ones. Then all take turns: each of the questions of `questions.py` with 200
+different parameters, as the role `globetag_reader` and warm (each is asked once before it is timed), and groups
+of 32 outcomes through the recorder's statement, each group in one transaction.
 
-Figures: `p95_ms_{box,text,latest,review}` and `p50_ms_...` in the middle database (1 million), `large_p95_ms_...` in the
-large one; `growth_10x`: the largest of the four ratios of large p95 to middle p95 (of middle to small where there is no large
-one); `growth_<question>`: each of them; `insert_ratio`: rows stored in a second in the largest over those in the smallest, the
-median of rounds that took turns; `disk_gb` of the largest. Photographs in the fill have no embeddings (1 KB each), those
-that are stored have.
+Figures: `p95_ms_{box,text,latest,review}` and `p50_ms_...` in the middle database (1 million), `large_p95_ms_...`
+in the large one; `growth_10x`: the largest of the four ratios of large p95 to middle p95 (of middle to small
+where there is no large one); `growth_<question>`: each of them; `insert_ratio`: rows stored in a second in the
+largest over those in the smallest, the median of rounds that took turns; `disk_gb` of the largest. Photographs in
+the fill have no embeddings (1 KB each), those that are stored have.
 """
 
 import statistics

@@ -1,8 +1,9 @@
 """Fills a database with photographs, predictions, traces, jobs and some labels, as an archive would have them.
 
-Everything follows from a row's number by a hash, so that the same rows come out at any time and in any order. Rows are
-made by INSERT ... SELECT with triggers and foreign keys off, and all indexes but keys are built afterwards, as a restored
-dump does. What triggers would have kept (caps, known places) is filled in as they would.
+Everything follows from a row's number by a hash, so that the same rows come out at any time and in any order.
+Rows are made by INSERT ... SELECT with triggers and foreign keys off, and all indexes but keys are built
+afterwards, as a restored dump does. What triggers would have kept (caps, known places) is filled in as they
+would.
 """
 
 import threading
@@ -30,11 +31,12 @@ ANSWERED_TWICE = 10
 _PARTS = """
 CREATE SCHEMA fill;
 CREATE TABLE fill.sentence (id integer PRIMARY KEY, words text NOT NULL);
-CREATE TABLE fill.place (
-    id integer PRIMARY KEY, city text, country_code text, lat double precision, lon double precision, geoname_id bigint);
+CREATE TABLE fill.place (id integer PRIMARY KEY, city text, country_code text, lat double precision,
+                         lon double precision, geoname_id bigint);
 CREATE FUNCTION fill.share(n bigint, salt integer) RETURNS double precision LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (hashint8extended(n, salt) & 9007199254740991)::double precision / 9007199254740992;
-CREATE FUNCTION fill.pick(n bigint, salt integer, below integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE
+CREATE FUNCTION fill.pick(n bigint, salt integer, below integer) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN (hashint8extended(n, salt) & 9007199254740991) % below;
 -- Sizes of collections fall by the cube: the largest has a third of all, the smallest one in some hundred.
 CREATE FUNCTION fill.collection(n bigint) RETURNS bigint LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -50,7 +52,8 @@ CREATE FUNCTION fill.status(n bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALL
 RETURN CASE WHEN fill.share(n, 3) < 0.87 THEN 'located' WHEN fill.share(n, 3) < 0.99 THEN 'not_locatable'
             ELSE 'failed' END;
 INSERT INTO collection (name, precision_km)
-SELECT 'archive-' || to_char(n, 'FM00'), CASE WHEN n = {capped} THEN 25 END FROM generate_series(1, {collections}) n;
+SELECT 'archive-' || to_char(n, 'FM00'), CASE WHEN n = {capped} THEN 25 END
+FROM generate_series(1, {collections}) n;
 INSERT INTO model_version (kind, name, version) VALUES ('lvlm', 'benchmark', '1'), ('lvlm', 'benchmark', '2'),
     ('gate', 'benchmark', '1');
 """
@@ -74,15 +77,18 @@ LATERAL (SELECT CASE WHEN fill.collection(n) = {capped} THEN precision_cell(g.la
 WHERE fill.is_known(n)
 """
 _PREDICTIONS = """
-INSERT INTO prediction (id, image_id, status, reason, lat, lon, radius_km, granularity, country_code, city, geoname_id,
-    stated_place, confidence, gate_score, pipeline_version, request_hash, model_version_id, gate_version_id,
+INSERT INTO prediction (id, image_id, status, reason, lat, lon, radius_km, granularity, country_code, city,
+    geoname_id, stated_place, confidence, gate_score, pipeline_version, request_hash, model_version_id,
+    gate_version_id,
     prompt_hash, sampling, gazetteer_version, code_version, created_at, cell_lat, cell_lon, known)
 OVERRIDING SYSTEM VALUE
 SELECT n, i.id, t.status,
        CASE t.status WHEN 'located' THEN NULL WHEN 'failed' THEN 'unparsable' ELSE 'samples_disagree' END,
        g.lat, g.lon, CASE WHEN t.status = 'located' THEN 0.5 * exp(fill.share(n, 10) * 6) END,
-       CASE WHEN t.status = 'located' THEN (ARRAY['street', 'city', 'region', 'country'])[1 + fill.pick(n, 11, 4)] END,
-       s.country_code, s.city, s.geoname_id, s.city || ', ' || s.country_code, fill.share(n, 12), fill.share(n, 13),
+       CASE WHEN t.status = 'located'
+            THEN (ARRAY['street', 'city', 'region', 'country'])[1 + fill.pick(n, 11, 4)] END,
+       s.country_code, s.city, s.geoname_id, s.city || ', ' || s.country_code,
+       fill.share(n, 12), fill.share(n, 13),
        CASE WHEN n > {images} THEN 'b7e1c0d2f3a49586' ELSE 'a1b2c3d4e5f60718' END, '0000000000000000',
        CASE WHEN n > {images} THEN 2 ELSE 1 END, 3, 'prompt', '{{"temperature": 0}}', 'gazetteer', '1',
        timestamptz '2026-01-01' + n * interval '50 ms', c.cell[1], c.cell[2], fill.is_known(i.id)
@@ -102,12 +108,14 @@ SELECT n, a.words || ' ' || b.words || ' ' || c.words || ' ' || d.words || ' The
        fill.collection(CASE WHEN n > {images} THEN 1 + ((n - {images}) * {twice}) % {images} ELSE n END) = {capped}
 FROM generate_series(1, {predictions}) n
 JOIN fill.place s ON s.id = fill.pick(n, 7, {slots})
-JOIN fill.sentence a ON a.id = fill.pick(n, 15, {sentences}) JOIN fill.sentence b ON b.id = fill.pick(n, 16, {sentences})
-JOIN fill.sentence c ON c.id = fill.pick(n, 17, {sentences}) JOIN fill.sentence d ON d.id = fill.pick(n, 18, {sentences})
+JOIN fill.sentence a ON a.id = fill.pick(n, 15, {sentences})
+JOIN fill.sentence b ON b.id = fill.pick(n, 16, {sentences})
+JOIN fill.sentence c ON c.id = fill.pick(n, 17, {sentences})
+JOIN fill.sentence d ON d.id = fill.pick(n, 18, {sentences})
 """
 _JOBS = """
-INSERT INTO job (id, collection_id, uri, state, outcome, reason, attempts, published_at, worker, image_id, prediction_id,
-                 pipeline_version, started_at, finished_at)
+INSERT INTO job (id, collection_id, uri, state, outcome, reason, attempts, published_at, worker, image_id,
+                 prediction_id, pipeline_version, started_at, finished_at)
 SELECT fill.job_id(n), fill.collection(n), 'file:///archive/' || fill.collection(n) || '/' || n || '.jpg',
        CASE WHEN k.known OR t.status <> 'failed' THEN 'done' ELSE 'failed' END,
        CASE WHEN k.known THEN 'known' WHEN t.status <> 'failed' THEN t.status END,
@@ -119,6 +127,7 @@ LATERAL (SELECT CASE WHEN n % {twice} = 1 AND {images} + n / {twice} BETWEEN {im
 LATERAL (SELECT fill.is_known(n) AS known) k, LATERAL (SELECT fill.status(p.id) AS status) t
 """
 _TABLES = ("image", "label", "prediction", "trace", "job")
+_SMALL = ("collection", "model_version")
 
 
 def images_of(predictions: int) -> int:
@@ -127,7 +136,7 @@ def images_of(predictions: int) -> int:
 
 
 def fill(url: str, predictions: int, *, seed: int = 7, log: Callable[[str], None] = print) -> float:
-    """Fills an empty, migrated database with so many predictions; returns seconds. Vacuumed and analyzed afterwards."""
+    """Fills an empty, migrated database with so many predictions, vacuumed and analyzed; returns seconds."""
     began_s = time.perf_counter()
     images = images_of(predictions)
     given = {
@@ -146,7 +155,7 @@ def fill(url: str, predictions: int, *, seed: int = 7, log: Callable[[str], None
         log(f"{predictions:,} predictions after {time.perf_counter() - began_s:.0f} s")
         _beside([_running(url, [sql.SQL(each) for each in some]) for some in _halves(dropped)])
         log(f"indexes after {time.perf_counter() - began_s:.0f} s")
-        for table in _TABLES:
+        for table in _TABLES + _SMALL:
             connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
             if table in ("image", "prediction", "label"):
                 connection.execute(
@@ -179,7 +188,8 @@ def _drop_indexes(connection: psycopg.Connection) -> list[str]:
     found = connection.execute(
         """
         SELECT c.relname, pg_get_indexdef(c.oid) FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
-        WHERE x.indrelid = ANY(%s::regclass[]) AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid)
+        WHERE x.indrelid = ANY(%s::regclass[])
+          AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = c.oid)
         ORDER BY pg_get_indexdef(c.oid) LIKE '%% gin %%' DESC, c.relname
         """,
         [list(_TABLES)],
@@ -194,7 +204,7 @@ def _halves(statements: list[str]) -> tuple[list[str], list[str]]:
     return statements[:1], statements[1:]
 
 
-def _running(url: str, statements: list[sql.Composable]) -> Callable[[], None]:
+def _running(url: str, statements: list[sql.SQL | sql.Composed]) -> Callable[[], None]:
     def run() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SET session_replication_role = replica; SET synchronous_commit = off")

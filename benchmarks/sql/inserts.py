@@ -3,6 +3,7 @@
 import secrets
 import time
 import uuid
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -29,6 +30,15 @@ _JOBS = text("""
     SELECT CAST(id AS uuid), 1, 'file:///archive/new/' || id || '.jpg', 'running', 1, 'host/1', now(), now(), now()
     FROM unnest(CAST(:ids AS text[])) AS id
 """)
+_DRAWN = """
+SELECT a.words || ' ' || b.words || ' ' || c.words || ' ' || d.words, s.lat, s.lon, s.city, s.country_code
+FROM generate_series(1, %(count)s) n
+JOIN fill.sentence a ON a.id = fill.pick(n, %(seed)s, 20000)
+JOIN fill.sentence b ON b.id = fill.pick(n, %(seed)s + 1, 20000)
+JOIN fill.sentence c ON c.id = fill.pick(n, %(seed)s + 2, 20000)
+JOIN fill.sentence d ON d.id = fill.pick(n, %(seed)s + 3, 20000)
+JOIN fill.place s ON s.id = fill.pick(n, %(seed)s + 4, 65536)
+"""
 
 
 class Groups:
@@ -37,16 +47,7 @@ class Groups:
     def __init__(self, url: str, count: int, seed: int) -> None:
         """`count` groups, with sentences of the database that they are for."""
         with psycopg.connect(url) as connection:
-            rows = connection.execute(
-                "SELECT a.words || ' ' || b.words || ' ' || c.words || ' ' || d.words, s.lat, s.lon, s.city, s.country_code"
-                " FROM generate_series(1, %(count)s) n"
-                " JOIN fill.sentence a ON a.id = fill.pick(n, %(seed)s, 20000)"
-                " JOIN fill.sentence b ON b.id = fill.pick(n, %(seed)s + 1, 20000)"
-                " JOIN fill.sentence c ON c.id = fill.pick(n, %(seed)s + 2, 20000)"
-                " JOIN fill.sentence d ON d.id = fill.pick(n, %(seed)s + 3, 20000)"
-                " JOIN fill.place s ON s.id = fill.pick(n, %(seed)s + 4, 65536)",
-                {"count": count * GROUP, "seed": seed},
-            ).fetchall()
+            rows = connection.execute(_DRAWN, {"count": count * GROUP, "seed": seed}).fetchall()
         settled = [_settled(*row) for row in rows]
         self._groups = [settled[at : at + GROUP] for at in range(0, len(settled), GROUP)]
         self._sent = [
@@ -57,7 +58,7 @@ class Groups:
         """Makes their jobs, then saves them; returns the rows that were stored in a second."""
         ids = [[row["job_id"] for row in group] for group in self._groups]
         with engine.begin() as connection:
-            connection.execute(_JOBS, {"ids": sum(ids, [])})
+            connection.execute(_JOBS, {"ids": list(chain(*ids))})
         began_s = time.perf_counter()
         for sent, of_group in zip(self._sent, ids, strict=True):
             with engine.begin() as connection:

@@ -1,7 +1,7 @@
 """Rows of the table `job`, made of what sources yield. A million of them is what people enqueue at once.
 
-`LocateRequest` says what is valid. Most of what comes is plainly so: printable text, short enough, no blanks around
-it. That is seen without it, in a tenth of the time; whatever is not plain is left to it.
+`LocateRequest` says what is valid. Most of what comes is plainly so: printable text, short enough, no blanks
+around it. That is seen without it, in a tenth of the time; whatever is not plain is left to it.
 """
 
 import hashlib
@@ -47,7 +47,9 @@ def read_row(item: Submission, collection: str, *, verify: bool, priority: int) 
     named = item.collection or collection
     verify = item.verify or verify
     if not (
-        _is_plain(item.uri, MAX_URI_CHARACTERS) and _is_plain_name(named, priority) and _are_plain_hints(item.hints)
+        _is_plain(item.uri, MAX_URI_CHARACTERS)
+        and _is_plain_name(named, priority)
+        and _are_plain_hints(item.hints)
     ):
         hints = dict(item.hints)
         fields = {"uri": item.uri, "collection": named, "hints": hints, "verify": verify, "priority": priority}

@@ -33,11 +33,17 @@ def upgrade() -> None:
             comment="Its image has a label: nothing to review. Kept by triggers",
         ),
     )
+    # So few rows that autovacuum would never look at them, and each question joins them: without figures the planner
+    # takes one of a few collections for one of hundreds.
+    for table in ("collection", "model_version"):
+        op.execute(f"ALTER TABLE {table} SET (autovacuum_analyze_threshold = 1)")
     _caps()
     _labels()
     # Nobody caps, settles or labels until the rows that are there are right, too.
     op.execute("LOCK TABLE job, label IN SHARE MODE")
-    op.execute("UPDATE prediction p SET known = true WHERE EXISTS (SELECT FROM label l WHERE l.image_id = p.image_id)")
+    op.execute(
+        "UPDATE prediction p SET known = true WHERE EXISTS (SELECT FROM label l WHERE l.image_id = p.image_id)"
+    )
     op.execute("""
         DO $$ BEGIN
             IF EXISTS (SELECT FROM image WHERE precision_km IS NOT NULL) THEN

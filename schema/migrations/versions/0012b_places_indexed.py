@@ -14,9 +14,7 @@ depends_on = None
 _INDEXES = {
     "ix_prediction_place": "prediction (COALESCE(cell_lat, lat), COALESCE(cell_lon, lon)) WHERE status = 'located'",
     "ix_label_place": "label (COALESCE(cell_lat, lat), COALESCE(cell_lon, lon))",
-    "ix_prediction_review": (
-        "prediction (radius_km DESC NULLS FIRST, id) WHERE status <> 'failed' AND NOT known"
-    ),
+    "ix_prediction_review": ("prediction (radius_km DESC NULLS FIRST, id) WHERE status <> 'failed' AND NOT known"),
 }
 
 

@@ -26,7 +26,9 @@ _SOURCE_COLUMNS = ("uri", "path", "file")
 _HINT_COLUMNS = ("text", "region", "date")
 _KNOWN_COLUMNS = frozenset({*_SOURCE_COLUMNS, *_HINT_COLUMNS, "collection", "verify"})
 _DELIMITERS = ",;\t"
-_PLAIN_ADDRESS = re.compile(r"(?:https?|s3)://[a-z0-9][a-z0-9.-]*(?::[0-9]*)?(?:[/?#]|\Z)", re.ASCII | re.IGNORECASE)
+_PLAIN_ADDRESS = re.compile(
+    r"(?:https?|s3)://[a-z0-9][a-z0-9.-]*(?::[0-9]*)?(?:[/?#]|\Z)", re.ASCII | re.IGNORECASE
+)
 """Nothing that `address_objection` could find wrong: a known scheme, a host or bucket, nobody's name before it."""
 _YES = frozenset({"1", "true", "yes"})
 _NO = frozenset({"", "0", "false", "no"})
