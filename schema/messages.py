@@ -33,8 +33,9 @@ MODEL_CHANNEL = "globetag_model"
 
 DEFAULT_COLLECTION = "default"
 MAX_URI_CHARACTERS = 8192
+MAX_TEXT_CHARACTERS = 2000
 
-_JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
+JOB_NAMESPACE = uuid.UUID("5b8ad0c6-3f5e-5a1e-9d39-6d1c7f1d8a55")
 
 
 def _storable(value: str) -> str:
@@ -49,7 +50,7 @@ def _storable(value: str) -> str:
 
 
 _Storable = AfterValidator(_storable)
-ShortText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2000), _Storable]
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT_CHARACTERS), _Storable]
 Uri = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_URI_CHARACTERS), _Storable
 ]
@@ -123,4 +124,4 @@ def faults_of(error: ValidationError) -> str:
 
 def job_id_for(collection: str, uri: str) -> uuid.UUID:
     """The id of the one default job for `uri` in `collection`: the same photograph enqueued twice is one job."""
-    return uuid.uuid5(_JOB_NAMESPACE, f"{collection}\n{uri}")
+    return uuid.uuid5(JOB_NAMESPACE, f"{collection}\n{uri}")

@@ -141,7 +141,8 @@ BEGIN
             webhook_delivery TO globetag_worker;
         GRANT DELETE ON submission, idempotency_key, outbox, webhook_delivery TO globetag_worker;
         GRANT UPDATE (embedding, embedding_model_id, precision_km) ON image TO globetag_worker;
-        GRANT UPDATE (request_hash) ON prediction TO globetag_worker;
+        GRANT UPDATE (request_hash, cell_lat, cell_lon, known) ON prediction TO globetag_worker;
+        GRANT UPDATE (cell_lat, cell_lon) ON label TO globetag_worker;
         GRANT UPDATE (withheld) ON trace TO globetag_worker;
         GRANT UPDATE (untrained) ON model_version TO globetag_worker;
         GRANT DELETE ON gallery TO globetag_worker;

@@ -26,6 +26,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     func,
     text,
@@ -83,6 +84,16 @@ _Words = type[
 def _one_of(column: str, words: _Words) -> CheckConstraint:
     listed = ", ".join(f"'{word}'" for word in words)
     return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _cell(axis: str) -> Column[float]:
+    comment = "The middle of the grid cell that readers see under a precision cap. Kept by triggers"
+    return Column(f"cell_{axis}", Double, comment=comment)
+
+
+def _shown_place() -> tuple[TextClause, TextClause]:
+    """A point as views show it: their very expressions, so that an index serves them."""
+    return text("COALESCE(cell_lat, lat)"), text("COALESCE(cell_lon, lon)")
 
 
 def _on_earth() -> tuple[CheckConstraint, ...]:
@@ -293,9 +304,12 @@ label = Table(
     Column("author", Text, comment="Who set it, for manual and imported labels"),
     Column("note", Text),
     _created_at(),
+    _cell("lat"),
+    _cell("lon"),
     _one_of("source", LabelSource),
     *_on_earth(),
     Index("ix_label_image_id", "image_id"),
+    Index("ix_label_place", *_shown_place()),
     Index(
         "uq_label_from_file",
         "image_id",
@@ -347,6 +361,15 @@ prediction = Table(
     _created_at(),
     Column("answers_version", Text, comment="pipeline_version without calibrations; NULL = the same as that"),
     Column("difficulty", JSONB, comment="The signs that the radius follows from; NULL = no place was chosen"),
+    _cell("lat"),
+    _cell("lon"),
+    Column(
+        "known",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="Its image has a label: nothing to review. Kept by triggers",
+    ),
     _one_of("status", Status),
     _one_of("reason", Reason),
     _one_of("granularity", Granularity),
@@ -355,7 +378,13 @@ prediction = Table(
     CheckConstraint("status = 'located' OR lat IS NULL", name="only_located_has_point"),
     CheckConstraint("status = 'located' OR reason IS NOT NULL", name="refusal_has_reason"),
     Index("ix_prediction_image_id", "image_id"),
-    Index("ix_prediction_country_code", "country_code"),
+    Index("ix_prediction_place", *_shown_place(), postgresql_where=text("status = 'located'")),
+    Index(
+        "ix_prediction_review",
+        text("radius_km DESC NULLS FIRST"),
+        "id",
+        postgresql_where=text("status <> 'failed' AND NOT known"),
+    ),
     Index(
         "uq_prediction_answer",
         "image_id",

@@ -2,33 +2,33 @@
 -- whatever users have built upon it. Only add columns at the end.
 --
 -- Whatever could tell a place more finely than the image's precision cap goes through the functions of
--- precision.sql, in the list of columns: a condition on rows would not hold against functions that betray what they
+-- precision.sql (or was stored by triggers that use them: cell_lat, cell_lon), in the list of columns: a condition on rows would not hold against functions that betray what they
 -- are given before it is looked at.
 
+-- Two lists without a common sort, so that a condition on the place or the photograph goes down to the indexes of both.
 CREATE OR REPLACE VIEW current_location AS
-WITH places AS (
-    SELECT l.image_id, l.source, l.lat, l.lon, l.accuracy_m / 1000 AS radius_km, NULL::double precision AS coverage,
-           'street' AS granularity, l.country_code, l.region, l.city, l.geoname_id,
-           CASE l.source WHEN 'manual' THEN 1 WHEN 'exif' THEN 2 WHEN 'xmp' THEN 2 ELSE 3 END AS rank,
-           l.created_at, l.id, false AS untrained
-    FROM label l
-    UNION ALL
-    SELECT p.image_id, 'prediction', p.lat, p.lon, p.radius_km, p.coverage,
-           p.granularity, p.country_code, p.region, p.city, p.geoname_id,
-           4, p.created_at, p.id, m.untrained
-    FROM prediction p JOIN model_version m ON m.id = p.model_version_id
-    WHERE p.status = 'located'
-)
-SELECT DISTINCT ON (i.id)
-       i.id AS image_id, i.sha256, p.source,
-       shown_lat(p.lat, p.lon, i.precision_km) AS lat, shown_lon(p.lat, p.lon, i.precision_km) AS lon,
-       shown_radius_km(p.radius_km, p.lat, p.lon, i.precision_km) AS radius_km, p.coverage,
-       shown_granularity(p.granularity, i.precision_km) AS granularity,
-       shown_country(p.country_code, i.precision_km) AS country_code,
-       shown_region(p.region, i.precision_km) AS region, shown_city(p.city, i.precision_km) AS city,
-       shown_geoname(p.geoname_id, i.precision_km) AS geoname_id, p.untrained, p.created_at AS since, i.precision_km
-FROM image i JOIN places p ON p.image_id = i.id
-ORDER BY i.id, p.rank, p.untrained, p.created_at DESC, p.id DESC;
+SELECT i.id AS image_id, i.sha256, l.source, coalesce(l.cell_lat, l.lat) AS lat, coalesce(l.cell_lon, l.lon) AS lon,
+       shown_radius_km(l.accuracy_m / 1000, l.lat, l.lon, i.precision_km) AS radius_km,
+       NULL::double precision AS coverage, shown_granularity('street', i.precision_km) AS granularity,
+       shown_country(l.country_code, i.precision_km) AS country_code, shown_region(l.region, i.precision_km) AS region,
+       shown_city(l.city, i.precision_km) AS city, shown_geoname(l.geoname_id, i.precision_km) AS geoname_id,
+       false AS untrained, l.created_at AS since, i.precision_km
+FROM label l JOIN image i ON i.id = l.image_id
+WHERE l.id = (
+    SELECT o.id FROM label o WHERE o.image_id = l.image_id
+    ORDER BY CASE o.source WHEN 'manual' THEN 1 WHEN 'import' THEN 3 ELSE 2 END, o.created_at DESC, o.id DESC LIMIT 1)
+UNION ALL
+SELECT i.id, i.sha256, 'prediction', coalesce(p.cell_lat, p.lat), coalesce(p.cell_lon, p.lon),
+       shown_radius_km(p.radius_km, p.lat, p.lon, i.precision_km), p.coverage,
+       shown_granularity(p.granularity, i.precision_km), shown_country(p.country_code, i.precision_km),
+       shown_region(p.region, i.precision_km), shown_city(p.city, i.precision_km),
+       shown_geoname(p.geoname_id, i.precision_km), m.untrained, p.created_at, i.precision_km
+FROM prediction p JOIN image i ON i.id = p.image_id JOIN model_version m ON m.id = p.model_version_id
+WHERE p.status = 'located' AND NOT EXISTS (SELECT FROM label l WHERE l.image_id = p.image_id)
+  AND NOT EXISTS (
+    SELECT FROM prediction o JOIN model_version n ON n.id = o.model_version_id
+    WHERE o.image_id = p.image_id AND o.status = 'located' AND o.id <> p.id
+      AND (NOT n.untrained, o.created_at, o.id) > (NOT m.untrained, p.created_at, p.id));
 
 COMMENT ON VIEW current_location IS
     'The one place that counts for each image: manual > exif, xmp > import > prediction, then the latest';
@@ -102,7 +102,7 @@ JOIN collection c ON c.id = j.collection_id
 JOIN model_version m ON m.id = p.model_version_id
 LEFT JOIN trace t ON t.prediction_id = p.id
 WHERE p.status <> 'failed' AND NOT m.untrained
-  AND NOT EXISTS (SELECT FROM label l WHERE l.image_id = i.id)
+  AND NOT p.known AND NOT EXISTS (SELECT FROM label l WHERE l.image_id = i.id)
 ORDER BY p.radius_km DESC NULLS FIRST, p.id;
 
 COMMENT ON VIEW review_queue IS 'Inferred places that no known place confirms, the widest first';

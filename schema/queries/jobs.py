@@ -232,7 +232,7 @@ SAVE = text("""
         ON CONFLICT (sha256) DO UPDATE SET
             embedding = coalesce(excluded.embedding, image.embedding),
             embedding_model_id = coalesce(excluded.embedding_model_id, image.embedding_model_id)
-        RETURNING id, sha256
+        RETURNING id, sha256, precision_km
     ), labels AS (
         INSERT INTO label (image_id, source, lat, lon, accuracy_m, country_code, region, city, geoname_id)
         SELECT DISTINCT ON (i.id, r.source)
@@ -250,13 +250,16 @@ SAVE = text("""
                                 country_code, region, city, geoname_id, stated_place, confidence, gate_score,
                                 alternatives, suggestions, notes, pipeline_version, request_hash, model_version_id,
                                 gate_version_id, prompt_hash, sampling, gazetteer_version, code_version,
-                                answers_version, difficulty, calibration_id)
+                                answers_version, difficulty, calibration_id, cell_lat, cell_lon, known)
         SELECT DISTINCT ON (i.id, r.request_hash, r.status = 'failed')
                i.id, r.status, r.reason, r.detail, r.lat, r.lon, r.radius_km, r.coverage, r.granularity,
                r.country_code, r.region, r.city, r.geoname_id, r.stated_place, r.confidence, r.gate_score,
                r.alternatives, r.suggestions, r.notes, :pipeline_version, r.request_hash, :model_version_id,
                :gate_version_id, :prompt_hash, CAST(:sampling AS jsonb), :gazetteer_version, :code_version,
-               :answers_version, r.difficulty, r.calibration_id
+               :answers_version, r.difficulty, r.calibration_id,
+               CASE WHEN i.precision_km IS NOT NULL THEN (precision_cell(r.lat, r.lon, i.precision_km))[1] END,
+               CASE WHEN i.precision_km IS NOT NULL THEN (precision_cell(r.lat, r.lon, i.precision_km))[2] END,
+               EXISTS (SELECT FROM label l WHERE l.image_id = i.id)
         FROM given g
         JOIN images i ON i.sha256 = g.image->>'sha256',
         jsonb_to_record(g.prediction) AS r(

@@ -21,7 +21,7 @@ ADD_PHOTOGRAPH = """
         INSERT INTO image (sha256, format, width_px, height_px, size_bytes) VALUES (%(sha256)s, 'JPEG', 4, 3, 9)
         RETURNING id
     ), known AS (
-        INSERT INTO label (image_id, source, lat, lon) SELECT id, 'exif', 60, 10 FROM made
+        INSERT INTO label (image_id, source, lat, lon) SELECT id, 'exif', %(lat)s, 10 + %(east)s FROM made
     ), held AS (
         INSERT INTO collection (name) VALUES (%(sha256)s) RETURNING id
     )
@@ -46,10 +46,11 @@ def test_query_runs_as_the_role_that_only_reads(database, query):
 
 def test_queries_find_what_is_there(database):
     with psycopg.connect(database.url, row_factory=dict_row) as connection:
-        connection.execute(ADD_PHOTOGRAPH, {"sha256": "a" * 64})
+        connection.execute(ADD_PHOTOGRAPH, {"sha256": "a" * 64, "lat": 60, "east": 0})
+        connection.execute(ADD_PHOTOGRAPH, {"sha256": "b" * 64, "lat": 47, "east": 6})
         [box] = [query for query in COOKBOOK if "57.9" in query]
         [found] = connection.execute(box).fetchall()
         assert (found["uri"], found["source"]) == ("file:///archive/1.jpg", "exif")
         [nearest] = [query for query in COOKBOOK if "47.0707" in query]
         [found] = connection.execute(nearest).fetchall()
-        assert found["km"] == pytest.approx(distance_km(60, 10, 47.0707, 15.4395), abs=0.001)
+        assert found["km"] == pytest.approx(distance_km(47, 16, 47.0707, 15.4395), abs=0.001)

@@ -15,6 +15,7 @@ from schema import queries
 from schema.messages import DEFAULT_COLLECTION, JOB_CHANNEL, LocateRequest
 from worker.intake.sources import Problem, Submission
 from worker.intake.uri import shown
+from worker.queue.rows import JobRow, read_row, row_of
 
 TAKEN = "taken"
 TAKEN_JOB = "job_id: another photograph has this job"
@@ -22,6 +23,7 @@ TAKEN_JOB = "job_id: another photograph has this job"
 _CHUNK = 5000
 
 _Wanted = tuple[LocateRequest, str | None]
+_Row = tuple[str, JobRow]
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -76,15 +78,13 @@ def enqueue(
     size. What is no valid job becomes a `Problem` in the result and stops nothing.
     """
     result = Enqueued(batch_id=str(uuid.uuid4()))
-    requests = _requests(found, collection, verify, priority, result)
+    rows = _rows(found, collection, verify, priority, result)
 
-    def write(chunk: list[_Wanted]) -> tuple[list[_Wanted], dict[str, str]]:
+    def write(chunk: list[_Row]) -> tuple[list[_Row], dict[str, str]]:
         with database.begin() as connection:
-            return chunk, write_jobs(
-                connection, chunk, batch_id=result.batch_id, pipeline_version=pipeline_version
-            )
+            return chunk, _write(connection, chunk, batch_id=result.batch_id, pipeline_version=pipeline_version)
 
-    chunks = iter(lambda: list(islice(requests, _CHUNK)), [])
+    chunks = iter(lambda: list(islice(rows, _CHUNK)), [])
     for chunk, kinds in _one_behind(chunks, write):
         result.repeated += len(chunk) - len(kinds)
         for kind, jobs in Counter(kinds.values()).items():
@@ -108,10 +108,16 @@ def write_jobs(
     Returns the kind of each job by its id: new, changed, waiting, done, failed or dead; `taken` where it is
     another photograph's and stays so. Of requests with the same id the last counts.
     """
-    by_collection: dict[str, dict[str, dict[str, object]]] = {}
-    for request, tag in wanted:
-        row = _row(request, tag)
-        by_collection.setdefault(request.collection, {})[str(row["id"])] = row
+    rows = [(request.collection, row_of(request, tag)) for request, tag in wanted]
+    return _write(connection, rows, batch_id=batch_id, pipeline_version=pipeline_version)
+
+
+def _write(
+    connection: Connection, wanted: Sequence[_Row], *, batch_id: str | None, pipeline_version: str | None
+) -> dict[str, str]:
+    by_collection: dict[str, dict[str, JobRow]] = {}
+    for collection, row in wanted:
+        by_collection.setdefault(collection, {})[row["id"]] = row
     asked = {"batch_id": batch_id, "pipeline_version": pipeline_version}
     kinds: dict[str, str] = {}
     for name, rows in sorted(by_collection.items()):
@@ -136,9 +142,9 @@ def _collection(connection: Connection, name: str) -> int:
     return found
 
 
-def _of_another(chunk: Sequence[_Wanted], taken: set[str]) -> list[Problem]:
-    named = {request.effective_job_id: request for request, _ in chunk}
-    return [Problem(shown(request.uri), TAKEN_JOB) for job_id, request in named.items() if job_id in taken]
+def _of_another(chunk: Sequence[_Row], taken: set[str]) -> list[Problem]:
+    named = {row["id"]: row["uri"] for _, row in chunk}
+    return [Problem(shown(uri), TAKEN_JOB) for job_id, uri in named.items() if job_id in taken]
 
 
 def _one_behind(items: Iterable[T], work: Callable[[T], U]) -> Iterator[U]:
@@ -153,35 +159,16 @@ def _one_behind(items: Iterable[T], work: Callable[[T], U]) -> Iterator[U]:
             yield before.result()
 
 
-def _requests(
+def _rows(
     found: Iterable[Submission | Problem], collection: str, verify: bool, priority: int, result: Enqueued
-) -> Iterator[tuple[LocateRequest, str | None]]:
+) -> Iterator[_Row]:
     for item in found:
         if isinstance(item, Problem):
             result.problems.append(item)
             continue
         try:
-            request = LocateRequest.read(
-                {
-                    "uri": item.uri,
-                    "collection": item.collection or collection,
-                    "hints": dict(item.hints),
-                    "verify": item.verify or verify,
-                    "priority": priority,
-                }
-            )
+            row = read_row(item, collection, verify=verify, priority=priority)
         except ValueError as error:
             result.problems.append(Problem(shown(item.uri), str(error)))
             continue
-        yield request, item.source_tag
-
-
-def _row(request: LocateRequest, source_tag: str | None) -> dict[str, object]:
-    return {
-        "id": request.effective_job_id,
-        "uri": request.uri,
-        "source_tag": source_tag,
-        "hints": request.hints.model_dump(exclude_none=True),
-        "verify": request.verify,
-        "priority": request.priority,
-    }
+        yield row

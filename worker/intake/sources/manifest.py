@@ -8,6 +8,7 @@ as the queue's messages do. A bad row is a problem with its line number, and the
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -25,6 +26,10 @@ _SOURCE_COLUMNS = ("uri", "path", "file")
 _HINT_COLUMNS = ("text", "region", "date")
 _KNOWN_COLUMNS = frozenset({*_SOURCE_COLUMNS, *_HINT_COLUMNS, "collection", "verify"})
 _DELIMITERS = ",;\t"
+_PLAIN_ADDRESS = re.compile(
+    r"(?:https?|s3)://[a-z0-9][a-z0-9.-]*(?::[0-9]*)?(?:[/?#]|\Z)", re.ASCII | re.IGNORECASE
+)
+"""Nothing that `address_objection` could find wrong: a known scheme, a host or bucket, nobody's name before it."""
 _YES = frozenset({"1", "true", "yes"})
 _NO = frozenset({"", "0", "false", "no"})
 
@@ -135,22 +140,25 @@ def _submission(manifest: Path, row: Mapping[str, Any]) -> Submission:
     hints = row.get("hints") or {}
     if not isinstance(hints, dict):
         raise _BadRow("hints is not a JSON object")
-    sources = [source for name in _SOURCE_COLUMNS if (source := _text(name, row.get(name)))]
+    sources = [source for name in _SOURCE_COLUMNS if name in row and (source := _text(name, row[name]))]
     if len(sources) != 1:
         raise _BadRow("it names no photograph" if not sources else "it names several photographs")
     uri = _canonical(manifest, sources[0])
-    texts = {name: _text(name, row.get(name, hints.get(name))) for name in _HINT_COLUMNS}
+    hinted = ((name, row.get(name, hints.get(name))) for name in _HINT_COLUMNS if name in row or name in hints)
+    texts = {name: text for name, value in hinted if (text := _text(name, value))}
     path = local_path(uri)
     return Submission(
         uri=uri,
         source_tag=None if path is None else file_tag(path),
-        hints={name: text for name, text in texts.items() if text},
+        hints=texts,
         collection=_text("collection", row.get("collection")) or None,
         verify=_flag("verify", row.get("verify")),
     )
 
 
 def _canonical(manifest: Path, source: str) -> str:
+    if _PLAIN_ADDRESS.match(source):
+        return source
     if "://" not in source and scheme_of(source) != "file":
         return file_uri(manifest.parent / source)
     if scheme_of(source) == "file":
@@ -184,6 +192,8 @@ def address_objection(uri: str) -> str | None:
 
 def _text(name: str, value: object) -> str:
     """A cell as text, "" for none. Numbers are taken for what they look like: a year is often written so."""
+    if type(value) is str and value.isprintable():  # neither NUL nor half a surrogate pair is
+        return value.strip()
     if value is None:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
