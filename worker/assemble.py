@@ -20,6 +20,7 @@ from worker.identity import ModelIdentity
 from worker.intake.fetch import Fetcher
 from worker.intake.fetch_limits import FetchLimits
 from worker.intake.guarded import GuardedFetch, host_breakers
+from worker.intake.in_flight import InFlight
 from worker.intake.limits import Limits
 from worker.intake.probe import condemn
 from worker.pipeline import Pipeline, Policy
@@ -190,6 +191,7 @@ def assemble(
         log.info("calibrations of the radius: %s", versions.calibrations.told)
         return versions
 
+    in_flight = InFlight(int(settings.pictures_mb * 1e6))  # one for both models while they are exchanged
     with ExitStack() as stack:
         fetcher = Fetcher(fetch_limits(settings))
         stack.callback(fetcher.close)
@@ -206,6 +208,7 @@ def assemble(
                 policy=policy,
                 recall=recall,
                 radius_model_of=versions.calibrations.of,
+                in_flight=in_flight,
             )
             if telemetry is None:
                 return Line(engine, versions, registered, pipeline.settle, ledger.save)

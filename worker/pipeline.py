@@ -16,7 +16,8 @@ from schema.reasons import JobState, Outcome, Reason, Status
 from worker.backoff import Backoff, settled_as
 from worker.errors import JobError
 from worker.gate import Gate, GateScore
-from worker.intake.limits import Limits
+from worker.intake.in_flight import RGB_BYTES, InFlight
+from worker.intake.limits import MIB, Limits
 from worker.intake.metadata import Metadata, read_metadata
 from worker.intake.picture import Picture, decode
 from worker.intake.uri import shown
@@ -91,6 +92,7 @@ class Pipeline:
     recall: Recall | None = None
     radius_model_of: Callable[[str], RadiusModel | None] = _nominal
     decode: Callable[[bytes, Limits], Picture] = decode
+    in_flight: InFlight = field(default_factory=lambda: InFlight(1024 * MIB))
 
     def settle(self, job: Job) -> Settled:
         """Always returns how the job ends; never raises because of the photograph."""
@@ -116,11 +118,20 @@ class Pipeline:
         if earlier and (reused := _reuse(job, earlier)):
             return reused
 
-        metadata = read_metadata(data)
-        picture = self.decode(data, self.policy.limits)
+        with self.in_flight.room_for(len(data)) as room:
+            size_bytes, metadata = len(data), read_metadata(data)
+            picture = self.decode(data, self.policy.limits)
+            del data
+            room.keep_only(picture.image.width * picture.image.height * RGB_BYTES)
+            return self._look(job, sha256, request, size_bytes, metadata, picture)
+
+    def _look(
+        self, job: Job, sha256: str, request: str, size_bytes: int, metadata: Metadata, picture: Picture
+    ) -> Settled:
+        """What comes of a picture that has not been seen before."""
         label = self._label(metadata)
         score = self.gate.score(picture.image)
-        image = _image_record(sha256, len(data), picture, metadata, score)
+        image = _image_record(sha256, size_bytes, picture, metadata, score)
         if label and not job.verify:
             return Settled(job.id, JobState.DONE, outcome=Outcome.KNOWN, image=image, label=label)
 

@@ -103,6 +103,9 @@ class Settings(BaseModel):
     )
 
     threads: PositiveInt = Field(32, description="Photographs in work at once in one worker")
+    pictures_mb: PositiveFloat = Field(
+        1024.0, description="Photographs in work hold so many megabytes together at most; others wait"
+    )
     queue_depth: PositiveInt = Field(
         512, description="How many messages the dispatcher keeps waiting in each lane; the rest wait in Postgres"
     )

@@ -1,0 +1,1 @@
+"""When which photograph was in which stage of a worker: `python -m benchmarks.timeline [--quick]`."""
