@@ -46,7 +46,7 @@ def _readable_tokens(text: str) -> str:
 def _server_address(text: str) -> str:
     """The address without a slash at its end. No message repeats it: there may be a password in it."""
     parts = urlsplit(text)  # a ValueError of its own for brackets that do not match
-    if parts.scheme not in {"http", "https"} or not parts.hostname or (parts.port or 1) < 1:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError("it must look like http://host:8000/v1")
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
         raise ValueError("it must hold no user, password, ? or #; a key goes into GLOBETAG_MODEL_SERVER_KEY")

@@ -36,8 +36,8 @@ class Unfollowed:
         wanted = standing.registered
         problem = (
             f"this worker asks the model server {self._server}, which serves what it was started with: to take up"
-            f" model version {wanted.id}, let a server serve {wanted.folder} and exchange the workers for such as ask"
-            " there by its name (GLOBETAG_MODEL)"
+            f" model version {wanted.id}, let a server serve {wanted.folder}, and give workers its name there"
+            " (GLOBETAG_MODEL)"
         )
         log.warning("model version %s is promoted, but %s", wanted.id, problem)
         try:
