@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
+from http.client import HTTPConnection, HTTPException
 
-import httpx
 import pytest
 from PIL import Image
 
@@ -99,10 +99,14 @@ class ModelServer:
     def _is_up(self):
         if self._process.poll() is not None:
             pytest.fail(f"the model server ended:\n{self._log.read_text(errors='replace')[-3000:]}")
+        call = HTTPConnection("127.0.0.1", self._port, timeout=5)
         try:
-            return httpx.get(f"http://127.0.0.1:{self._port}/health", timeout=5, trust_env=False).is_success
-        except httpx.HTTPError:
+            call.request("GET", "/health")
+            return call.getresponse().status == 200
+        except (OSError, HTTPException):
             return False
+        finally:
+            call.close()
 
 
 @pytest.fixture(scope="module")
