@@ -33,14 +33,14 @@ from worker.reason.prompt import build_prompt
 pytestmark = [
     pytest.mark.models,
     pytest.mark.vllm,
-    pytest.mark.timeout(1200),
+    pytest.mark.timeout(1800),
 ]
 
 GREEDY = Sampling(max_tokens=128)
 SCENES = 32
 PROMPT = build_prompt()
 NAME = "atlas"
-START_S = 600.0  # on two cores that others use too it has taken three minutes
+START_S = 900.0  # on two cores that are busy with other work it has taken six minutes
 
 
 class ModelServer:

@@ -116,6 +116,9 @@ class Server:
                     if "Content-Length" not in dict(headers):
                         self.send_header("Content-Length", str(len(data)))
                     self.end_headers()
+                    if dict(headers).get("X-Drip"):
+                        while not outer.over.wait(0.05):
+                            self.wfile.write(b" ")
                     self.wfile.write(data)
                     self.wfile.flush()
                 except OSError:
@@ -478,6 +481,12 @@ def test_half_an_answer_is_none():
     cut = (200, whole[:-20], {"Content-Length": str(len(whole))})
     with asking(lambda body: cut) as (_, engine):
         assert "broke the connection" in failure_of(engine, Transient).detail
+
+
+def test_an_answer_that_drips_is_a_timeout():
+    drip = (200, b"{}", {"X-Drip": "1", "Content-Length": "100000"})
+    with asking(lambda body: drip, timeout_s=0.5) as (_, engine):
+        assert failure_of(engine, Transient).reason is Reason.TIMEOUT
 
 
 def test_an_answer_beyond_all_measure_is_not_read_to_its_end():
