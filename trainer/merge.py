@@ -29,8 +29,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from worker.checkpoints import CARD_NAME, Checkpoint
 from worker.errors import SetupError
-from worker.reason.conversation import conversation
-from worker.reason.engines.processor import KEPT_TAGS, no_progress_bar
+from worker.reason.conversation import KEPT_TAGS, conversation
+from worker.reason.engines.processor import no_progress_bar
 from worker.reason.prompt import build_prompt
 
 log = logging.getLogger(__name__)

@@ -42,6 +42,7 @@ from worker.registry import Registered, Standing
 from worker.serving import Line, Load, Serving, Watcher, check_weights, name_of
 from worker.settings import Settings
 from worker.telemetry import Telemetry
+from worker.unfollowed import Unfollowed
 from worker.versions import Versions, record_versions
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Worker:
 
 @contextmanager
 def load_models(settings: Settings, database: Database) -> Iterator[Models]:
-    """Loads gate and LVLM: what is promoted for GLOBETAG_MODEL, else that itself.
+    """Loads gate and LVLM: what is promoted for GLOBETAG_MODEL, else that itself; on a model server only that.
 
     Raises `SetupError` with one line when either cannot be had. A worker that starts does not fall back from a
     promoted model by itself: nothing waits for it yet, and a person decides better (`globetag models rollback`).
@@ -125,7 +126,8 @@ def load_models(settings: Settings, database: Database) -> Iterator[Models]:
                 f" ({error}); put its files back, or roll back with `globetag models rollback`"
             ) from error
 
-    registered = registry.serving(database.engine, settings.model)
+    is_elsewhere = settings.engine == "openai"
+    registered = None if is_elsewhere else registry.serving(database.engine, settings.model)
     with ExitStack() as stack:
         gate = load_gate(settings.clip, head=settings.gate_head, device=settings.device)
         stack.callback(gate.close)
@@ -265,10 +267,13 @@ def _watcher(now: Serving, settings: Settings, database: Database, worker: str) 
         with database.engine.connect() as connection:
             return versions_in_force(connection, versions.answers_version) == versions.calibrations.versions
 
+    def look() -> Standing | None:
+        return registry.look(database.engine, settings.model)
+
     return Watcher(
         now,
         database.engine,
-        look=lambda: registry.look(database.engine, settings.model),
+        look=Unfollowed(look, store, str(settings.model_server)) if settings.engine == "openai" else look,
         on_problem=store,
         is_current=is_current,
     )

@@ -74,7 +74,7 @@ class Backoff:
         if job.put_off_s >= self.give_up_s:
             hours = f"{job.put_off_s / 3600:.1f}"
             detail = f"{error.detail} It has been waited for for {hours} hours, without a further try."
-            return Settled(job.id, JobState.FAILED, reason=Reason.UNREACHABLE, detail=detail, untried=True)
+            return Settled(job.id, JobState.FAILED, reason=error.reason, detail=detail, untried=True)
         about_s = min(max(job.put_off_s, _LEAST_PUT_OFF_S), _MOST_PUT_OFF_S)
         wait_s = max(error.retry_in_s, about_s / 2) + about_s * self.draw()
         return Settled(

@@ -90,9 +90,9 @@ class Transient(JobError):
 class PutOff(Transient):
     """This photograph was not tried: its host or server answers nobody, or has as many calls as it may have.
 
-    `retry_in_s`: it makes no sense before.
+    `retry_in_s`: it makes no sense before. `reason` is `unreachable` where its host is meant.
     """
 
-    def __init__(self, detail: str, *, retry_in_s: float) -> None:
-        super().__init__(Reason.UNREACHABLE, detail)
+    def __init__(self, detail: str, *, retry_in_s: float, reason: Reason = Reason.UNREACHABLE) -> None:
+        super().__init__(reason, detail)
         self.retry_in_s = retry_in_s

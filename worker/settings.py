@@ -5,10 +5,12 @@ its default. All faults are reported at once. `globetag settings` prints each va
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sqlalchemy.engine import make_url
@@ -41,6 +43,22 @@ def _readable_tokens(text: str) -> str:
     return text
 
 
+def _server_address(text: str) -> str:
+    """The address without a slash at its end. No message repeats it: there may be a password in it."""
+    parts = urlsplit(text)  # a ValueError of its own for brackets that do not match
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError("it must look like http://host:8000/v1")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise ValueError("it must hold no user, password, ? or #; a key goes into GLOBETAG_MODEL_SERVER_KEY")
+    return text.rstrip("/")
+
+
+def _header_word(text: str) -> str:
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("it must be one word of printable ASCII characters")
+    return text
+
+
 class Settings(BaseModel):
     """Field `x` is the environment variable `GLOBETAG_X`."""
 
@@ -56,8 +74,25 @@ class Settings(BaseModel):
     model: str = Field(
         "globe-project/GLOBE-Qwen2.5VL-7B", description="The LVLM: a hub id or a folder (see `globetag models`)"
     )
-    engine: Literal["vllm", "transformers"] | None = Field(
-        None, description="What runs the LVLM; unset: vllm on a GPU where it is installed, else transformers"
+    engine: Literal["vllm", "transformers", "openai"] | None = Field(
+        None,
+        description="What runs the LVLM: vllm, transformers or openai (a model server); unset: vllm on a GPU where"
+        " it is installed, else transformers",
+    )
+    model_server: Annotated[str, AfterValidator(_server_address)] | None = Field(
+        None,
+        description="For openai: the address of an OpenAI-compatible model server, such as http://model:8000/v1",
+        repr=False,
+    )
+    model_server_key: Annotated[str, AfterValidator(_header_word)] | None = Field(
+        None, description="For openai: the key that the model server asks for", repr=False
+    )
+    model_server_timeout_s: PositiveFloat = Field(
+        300.0,
+        description="For openai: how long a photograph waits for its answer, or for a server that is away",
+    )
+    model_server_calls: PositiveInt | None = Field(
+        None, description="For openai: so many photographs are with the server at once; unset: GLOBETAG_THREADS"
     )
     gpu_memory_share: Annotated[float, Field(gt=0, le=1)] = Field(
         0.85, description="Part of the GPU that vllm takes; the gate and others need the rest"
@@ -228,7 +263,7 @@ def load(environment: Mapping[str, str] = os.environ) -> tuple[Settings, dict[st
             given_value = "" if secret else f"={fault['input']!r}"
             faults.append(f"{PREFIX}{field.upper()}{given_value} ({origin[field]}): {fault['msg']}")
     else:
-        faults += _url_faults(settings)
+        faults += _url_faults(settings) + _engine_faults(settings)
     if faults:
         raise SetupError("wrong settings: " + "; ".join(faults) + ". `globetag settings` lists them all")
     return settings, origin
@@ -281,3 +316,11 @@ def _url_faults(settings: Settings) -> list[str]:
     }:
         faults.append(f"{PREFIX}BROKER_URL must begin with amqp://, amqps:// or be unset")
     return faults
+
+
+def _engine_faults(settings: Settings) -> list[str]:
+    if settings.engine == "openai" and settings.model_server is None:
+        return [f"{PREFIX}ENGINE=openai needs {PREFIX}MODEL_SERVER, such as http://model:8000/v1"]
+    if settings.engine is None and settings.model_server is not None:
+        return [f"{PREFIX}MODEL_SERVER is for {PREFIX}ENGINE=openai: set that too, or neither"]
+    return []

@@ -21,9 +21,8 @@ from schema.reasons import Reason
 from worker.batcher import BatcherClosed
 from worker.errors import JobError, SetupError
 from worker.gate.clip import load_gate
-from worker.reason.conversation import shrunk
+from worker.reason.conversation import MAX_PIXELS, shrunk
 from worker.reason.engines import Prompt, Sampling
-from worker.reason.engines.processor import MAX_PIXELS
 from worker.reason.engines.transformers import DrawRows, Row, load_engine
 
 pytestmark = pytest.mark.models

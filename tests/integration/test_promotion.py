@@ -311,6 +311,30 @@ def test_workers_with_another_model_keep_it(house, line):
     assert house.loaded.count("Lyon") == 1
 
 
+@pytest.mark.parametrize("broker_url", ["pgmq"], indirect=True)
+def test_a_worker_on_a_model_server_keeps_its_model_and_says_why_once(house, line, tmp_path, caplog):
+    first, second = house.register(1), house.register(2)
+    house.answer(1000)
+    house.promote(first)
+    with house.working(engine="openai", model_server="http://model:8000/v1") as worker:
+        wait_for(lambda: house.count(promotion_failure) == 1, "what was promoted before the worker started")
+        house.promote(second)
+        wait_for(lambda: house.count(promotion_failure) == 2, "what is promoted while it runs")
+        with house.database.engine.begin() as connection:
+            connection.execute(text("NOTIFY globetag_model"))
+        house.rollback()
+        wait_for(lambda: house.count(promotion_failure) == 3, "the promotion that counts again")
+        line.enqueue(write_pictures(tmp_path / "pictures", 5))
+        assert line.wait_until_settled(5) == {"done": 5}
+        assert worker.serving.now.registered is None
+        with house.database.engine.connect() as connection:
+            told = connection.execute(select(promotion_failure.c.detail)).scalars().all()
+    assert house.loaded == ["Paris"]
+    assert {row.city for row in house.answers()} == {"Paris"}
+    assert all("asks the model server http://model:8000/v1" in detail for detail in told)
+    assert f"model version {second.id} is promoted, but this worker asks" in caplog.text
+
+
 # --- with real models ---
 
 

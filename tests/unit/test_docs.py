@@ -21,7 +21,7 @@ from schema.tables import metadata
 from worker import exit_codes
 from worker.cli import cli
 from worker.export import FORMATS
-from worker.settings import PREFIX, Settings, describe
+from worker.settings import PREFIX, Settings, describe, load
 
 ROOT = Path(__file__).parents[2]
 PROSE = [
@@ -225,10 +225,25 @@ def test_compose_keeps_database_and_broker_inside():
         assert "healthcheck" in service
 
 
+def test_compose_lets_light_workers_ask_the_model_server_that_it_starts():
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    server, light = services["model"], services["worker-light"]
+    found, _ = load({name: str(value) for name, value in light["environment"].items() if "${" not in str(value)})
+    port = next(word for word in server["command"] if word.startswith("--port=")).removeprefix("--port=")
+    assert (found.engine, found.model_server) == ("openai", f"http://model:{port}/v1")
+    assert server["command"][0] == light["environment"]["GLOBETAG_MODEL"]
+    assert server["environment"]["VLLM_API_KEY"] == light["environment"]["GLOBETAG_MODEL_SERVER_KEY"]
+    assert set(server["profiles"]) == set(light["profiles"])
+    assert light["depends_on"]["model"] == {"condition": "service_healthy"}
+    assert "ports" not in server
+    assert "deploy" in server
+    assert "deploy" not in light
+
+
 def test_compose_runs_commands_that_exist():
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
-    ours = {name: service for name, service in services.items() if "command" in service}
-    assert set(ours) == {"migrate", "dispatch", "ingress", "worker", "serve"}
+    ours = {name: service for name, service in services.items() if service["image"].startswith("globetag:")}
+    assert set(ours) == {"migrate", "dispatch", "ingress", "worker", "worker-light", "serve"}
     for service in ours.values():
         command, *arguments = service["command"]
         assert command in COMMANDS

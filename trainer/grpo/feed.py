@@ -11,8 +11,7 @@ from trainer.grpo.rewards import PICTURE_COLUMN
 from trainer.merge import special_tokens
 from trainer.rewards.weights import RewardSet
 from worker.errors import JobError, SetupError
-from worker.reason.conversation import conversation, shrunk
-from worker.reason.engines.processor import KEPT_TAGS
+from worker.reason.conversation import KEPT_TAGS, conversation, shrunk
 
 
 def data_set(questions: Sequence[Question], processor: Any, max_pixels: int) -> Dataset:

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.http.tokens import read_tokens
-from worker.secrets import without_password
+from worker.secrets import HIDDEN, without_password
 from worker.settings import describe, load
 
 
@@ -21,6 +21,8 @@ def command() -> None:
         value = getattr(settings, field)
         if field.endswith("_url") and value:
             value = without_password(value)
+        if field.endswith("_key") and value:
+            value = HIDDEN
         if field == "http_tokens" and value:
             value = ", ".join(token.name for token in read_tokens(value))
         table.add_row(name, "unset" if value in (None, ()) else str(value), origin[field], meaning)

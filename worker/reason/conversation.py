@@ -7,6 +7,11 @@ from PIL import Image
 
 from worker.reason.engines import Prompt
 
+MAX_PIXELS = 1280 * 28 * 28
+"""About a megapixel; 1280 visual tokens of a Qwen2.5-VL."""
+KEPT_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
+"""Part of the answer, even where a tokenizer calls them special."""
+
 
 def conversation(prompt: Prompt, image: Image.Image, special_tokens: Iterable[str]) -> list[dict[str, Any]]:
     """The messages of one question: the system's where there is one, then picture and text of the user.

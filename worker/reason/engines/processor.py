@@ -13,14 +13,9 @@ from PIL import Image
 from transformers import AutoConfig, AutoProcessor, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from worker.reason.conversation import conversation
+from worker.reason.conversation import KEPT_TAGS, conversation
 from worker.reason.engines import Completion, Prompt
 from worker.reason.engines.pieces import cut
-
-MAX_PIXELS = 1280 * 28 * 28
-"""About a megapixel; 1280 visual tokens of a Qwen2.5-VL."""
-KEPT_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
-"""Part of the answer, even where a tokenizer calls them special."""
 
 
 class Processor:

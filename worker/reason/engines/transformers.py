@@ -25,9 +25,9 @@ from worker.batcher import Batcher, BatcherClosed, Fatal
 from worker.checkpoints import Checkpoint, one_line, resolve
 from worker.errors import JobError
 from worker.identity import ModelIdentity
-from worker.reason.conversation import shrunk
+from worker.reason.conversation import MAX_PIXELS, shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
-from worker.reason.engines.processor import MAX_PIXELS, Processor, no_progress_bar
+from worker.reason.engines.processor import Processor, no_progress_bar
 from worker.reason.engines.starting import started
 from worker.reason.engines.weights import VARIABLE, wanted
 

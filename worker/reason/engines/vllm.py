@@ -26,10 +26,10 @@ from worker.batcher import BatcherClosed, exit_process
 from worker.checkpoints import Checkpoint, one_line, resolve
 from worker.errors import JobError, SetupError
 from worker.identity import ModelIdentity
-from worker.reason.conversation import shrunk
+from worker.reason.conversation import MAX_PIXELS, shrunk
 from worker.reason.engines import Completion, Prompt, Sampling
 from worker.reason.engines.memory import refuse_too_little
-from worker.reason.engines.processor import MAX_PIXELS, Processor
+from worker.reason.engines.processor import Processor
 from worker.reason.engines.starting import started
 from worker.reason.engines.weights import VARIABLE, wanted
 
