@@ -30,6 +30,7 @@ from pgmq.logger import LoggingManager
 log = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 0.05
+
 # Where loguru is installed (vLLM brings it), pgmq writes each of its calls with it, at DEBUG to standard error,
 # whatever the levels of `logging`: half of a worker's time. Without it, it uses `logging` as all others do.
 LoggingManager._use_loguru = False
