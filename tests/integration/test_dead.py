@@ -83,7 +83,7 @@ _ANYTHING = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(
     headers=st.dictionaries(st.text(), _ANYTHING),
     properties=st.dictionaries(st.text(), _ANYTHING),

@@ -423,7 +423,7 @@ def test_addresses_are_told_without_what_is_secret(database, uri, told):
         assert connection.execute(select(func.event_uri(uri))).scalar_one() == told
 
 
-@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scheme=st.sampled_from(["http", "https", "HTTP", "ftp", "s3", "x-y.z"]),
     user=st.text("abcXYZ019.~!$&*+,;=%:@?#", max_size=12),

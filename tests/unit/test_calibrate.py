@@ -220,7 +220,7 @@ def test_the_same_seed_gives_the_same_calibration():
     assert fit(world(400, 6), PARAMETERS).to_json() == fit(world(400, 6), PARAMETERS).to_json()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_whatever_the_photographs_radii_are_radii(seed):
     sample = world(300, seed)

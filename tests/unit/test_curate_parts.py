@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schema.reasons import LabelSource
@@ -32,7 +32,6 @@ def known(number, **more):
 # --- cells ---
 
 
-@settings(deadline=None)
 @given(lats, lons, sizes_km, st.floats(0, 360), st.floats(0, 3))
 def test_points_of_a_cell_are_near_each_other(lat, lon, cell_km, bearing, far):
     grid = Grid(cell_km)
@@ -41,7 +40,6 @@ def test_points_of_a_cell_are_near_each_other(lat, lon, cell_km, bearing, far):
         assert distance_km(lat, lon, *other) <= 2.3 * cell_km
 
 
-@settings(deadline=None)
 @given(lons, lons, sizes_km)
 def test_a_pole_is_in_one_cell(lon, other, cell_km):
     grid = Grid(cell_km)
@@ -50,7 +48,6 @@ def test_a_pole_is_in_one_cell(lon, other, cell_km):
     assert grid.cell(90.0, lon) != grid.cell(-90.0, lon)
 
 
-@settings(deadline=None)
 @given(lats, sizes_km)
 def test_the_date_line_is_one_meridian(lat, cell_km):
     assert Grid(cell_km).cell(lat, 180.0) == Grid(cell_km).cell(lat, -180.0)
@@ -207,7 +204,6 @@ def test_in_a_full_country_the_crowded_cell_gives_way():
     assert {9, 10, 11}.isdisjoint(dropped)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["FR", "IT"])), max_size=40), st.integers(0, 9))
 def test_no_cap_is_ever_exceeded_and_no_room_is_left_unused(places, seed):
     rows = [known(i, country_code=code) for i, (_, code) in enumerate(places)]

@@ -141,7 +141,7 @@ def assert_sound(rows, manifest, parameters=PARAMETERS):
     assert max(Counter(member.cell for member in fresh).values(), default=0) <= parameters.cell_cap
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(archives())
 def test_no_group_is_on_both_sides_and_all_adds_up(archive):
     rows, embeddings = archive
@@ -150,7 +150,7 @@ def test_no_group_is_on_both_sides_and_all_adds_up(archive):
     assert_sound(rows, manifest)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(archives(), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(archive, rng):
     rows, embeddings = archive
@@ -161,7 +161,7 @@ def test_the_order_of_rows_does_not_matter(archive, rng):
     assert (again.hash, again.members) == (manifest.hash, manifest.members)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(archives(least=12), archives(least=1, most=30, first=1000), archives(least=1, most=30, first=2000))
 def test_what_is_held_out_stays_so_whatever_labels_come(first, second, third):
     """Three curations, each with new labels in the same towns and boxes as before, or twins of what was there."""

@@ -50,7 +50,7 @@ def test_a_cell_is_in_one_fold_and_every_fold_has_some(cells, count, seed):
 # ------------------------------------------------------------ regression
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10_000), st.sampled_from([1e-3, 1.0, 100.0]), st.integers(1, 60))
 def test_the_optimum_is_one_and_its_biases_never_fall(seed, precision, n):
     x, km, _ = made(seed, n=n, d=4)

@@ -22,7 +22,7 @@ def slowly(item, collection, verify, priority):
     return request.collection, row_of(request, item.source_tag)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(URI, HINTS, st.one_of(st.none(), URI), st.booleans(), st.booleans(), st.integers(0, 2))
 def test_a_row_is_what_the_message_would_have_become(uri, hints, collection, verify, of_all, priority):
     item = Submission(uri, "tag", hints, collection, verify)
@@ -48,7 +48,6 @@ def test_lengths_are_bounded_alike(too_long):
             assert read_row(item, "default", verify=False, priority=0)[1]["uri"] == item.uri
 
 
-@settings(deadline=None)
 @given(st.text(), st.text())
 def test_the_id_is_the_one_that_messages_have(collection, uri):
     assert job_id_text(collection, uri) == str(job_id_for(collection, uri))

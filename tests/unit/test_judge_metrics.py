@@ -193,7 +193,7 @@ def test_cues_are_counted_as_sets(gazetteer):
     )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 40))
 def test_identities_of_every_run(gazetteer, seed, n):
     run = make_run(seed, n)

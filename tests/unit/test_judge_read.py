@@ -368,7 +368,7 @@ def test_the_published_string_rule_is_symmetric_and_needs_seven_tenths(one, othe
         assert 10 * min(len(one), len(other)) >= 7 * max(len(one), len(other))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300), st.sampled_from(["x.csv", "x.json", "x.jsonl", "x.txt"]))
 def test_whatever_a_file_holds_it_is_read_or_refused(tmp_path, gazetteer, data, name):
     path = tmp_path / name

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.null_models import NullEngine, NullGate
@@ -266,7 +266,6 @@ def _outcome(drawn):
     return place and (place.lat, place.lon), weighed.refusal, pytest.approx(weighed.agreement, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(some_samples, st.randoms())
 def test_the_order_of_answers_does_not_matter(drawn, chance):
     shuffled = drawn.copy()
@@ -274,7 +273,6 @@ def test_the_order_of_answers_does_not_matter(drawn, chance):
     assert _outcome(shuffled) == _outcome(drawn)
 
 
-@settings(deadline=None)
 @given(some_samples, st.integers(2, 4))
 def test_getting_every_answer_several_times_changes_nothing(drawn, times):
     assert _outcome(drawn * times) == _outcome(drawn)

@@ -83,7 +83,7 @@ def call(reward, batch):
 
 @pytest.mark.parametrize("reward", REWARDS, ids=lambda reward: reward.name)
 @given(batch=batches)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_figure_in_0_to_1_or_none_for_each_completion(reward, batch):
     scores = call(reward, batch)
     assert len(scores) == len(batch)
@@ -92,7 +92,7 @@ def test_one_figure_in_0_to_1_or_none_for_each_completion(reward, batch):
 
 @pytest.mark.parametrize("reward", [*REWARDS, EVERYTHING], ids=lambda reward: reward.__name__)
 @given(data=st.data(), batch=batches)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_shuffled_batch_gives_the_shuffled_rewards(reward, data, batch):
     order = data.draw(st.permutations(range(len(batch))))
     straight = call(reward, batch)
@@ -102,14 +102,14 @@ def test_a_shuffled_batch_gives_the_shuffled_rewards(reward, data, batch):
 
 @pytest.mark.parametrize("reward", REWARDS, ids=lambda reward: reward.name)
 @given(batch=batches)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_completion_is_judged_alike_alone_and_in_company(reward, batch):
     assert call(reward, batch) == [call(reward, [one])[0] for one in batch]
 
 
 @pytest.mark.parametrize("reward", REWARDS, ids=lambda reward: reward.name)
 @given(texts=st.tuples(completions, completions), row=rows)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whether_a_sample_can_be_judged_does_not_depend_on_the_completion(reward, texts, row):
     one, other = call(reward, [(texts[0], row), (texts[1], row)])
     assert (one is None) == (other is None)

@@ -58,7 +58,7 @@ def test_the_scale_is_that_of_geoscore():
 
 
 @given(lat=st.floats(-60, -20), lon=st.floats(-140, -90), scale_km=st.floats(100, 5000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_of_wrong_answers_the_nearer_one_is_worth_more(lat, lon, scale_km):
     """Around the South Pacific, where no listed answer is right."""
     ranked = sorted(FAR_CITIES, key=lambda place: distance_km(lat, lon, *point(place)))
@@ -68,7 +68,7 @@ def test_of_wrong_answers_the_nearer_one_is_worth_more(lat, lon, scale_km):
 
 
 @given(lat=st.floats(-89, 89), lon=st.floats(-180, 180), place=st.sampled_from(FAR_CITIES))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_reward_is_bounded_and_at_least_the_distance_part(lat, lon, place):
     away_km = distance_km(lat, lon, *point(place))
     found = score(place, {"lat": lat, "lon": lon})
@@ -76,7 +76,7 @@ def test_a_reward_is_bounded_and_at_least_the_distance_part(lat, lon, place):
 
 
 @given(lat=st.floats(-60, -30), lon=st.floats(-140, -100))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_on_the_high_seas_the_distance_stands_for_the_whole(lat, lon):
     assume(Gazetteer.load().nearest(lat, lon).country_code is None)
     away_km = distance_km(lat, lon, *point("Peru/Lima"))

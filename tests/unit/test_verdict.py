@@ -59,7 +59,7 @@ points = st.lists(st.sampled_from([HERE, FAR, None]), min_size=1, max_size=40)
 
 
 @given(points, st.integers(1, 8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_identical_model_is_never_promoted(said, photographers):
     made = columns(said, photographers=[number % photographers for number in range(len(said))])
     verdict = verdict_on(made, made, Rule(replicates=300, least_clusters=1))
@@ -69,7 +69,7 @@ def test_an_identical_model_is_never_promoted(said, photographers):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_rule_is_symmetric_and_never_promotes_each_over_the_other(data):
     n = data.draw(st.integers(1, 40))
     pair = [data.draw(st.lists(st.sampled_from([HERE, FAR, None]), min_size=n, max_size=n)) for _ in range(2)]
@@ -83,7 +83,7 @@ def test_the_rule_is_symmetric_and_never_promotes_each_over_the_other(data):
 
 
 @given(st.integers(30, 60), st.integers(0, 10), st.integers(15, 20))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_clearly_worse_model_is_refused(n, lost_anyway, lost):
     serving = [FAR] * lost_anyway + [HERE] * (n - lost_anyway)
     worse = [FAR] * (lost_anyway + lost) + [HERE] * (n - lost_anyway - lost)
