@@ -25,8 +25,9 @@ from worker.errors import Cause, JobError, PutOff, SetupError, Transient
 from worker.outcome import Job
 from worker.reason.conversation import MAX_PIXELS, shrunk
 from worker.reason.engines import Prompt, Sampling
+from worker.reason.engines.chat import DIALECTS, data_url, messages
 from worker.reason.engines.choices import Drawn, Odd, pieces_of, read_choices
-from worker.reason.engines.openai import DIALECTS, data_url, load_engine, messages
+from worker.reason.engines.openai import load_engine
 from worker.settings import load
 
 KEY = "sk-Secret0123456789"
