@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,6 +22,7 @@ from tests.chat_server import MODEL, VLLM, Server, answered, choice, pictures_of
 from tests.support import wait_for
 from worker.backoff import Backoff
 from worker.batcher import BatcherClosed
+from worker.commands.settings import command
 from worker.errors import Cause, JobError, PutOff, SetupError, Transient
 from worker.outcome import Job
 from worker.reason.conversation import MAX_PIXELS, shrunk
@@ -548,6 +550,16 @@ def test_a_key_that_no_header_takes_is_refused_and_not_shown():
         settings_of(ENGINE="openai", MODEL_SERVER="http://model:8000/v1", MODEL_SERVER_KEY="s3cret word")
     assert "s3cret" not in str(refused.value)
     assert KEY not in repr(settings_of(ENGINE="openai", MODEL_SERVER="http://m/v1", MODEL_SERVER_KEY=KEY))
+
+
+def test_the_command_shows_the_server_and_not_its_key(monkeypatch, tmp_path):
+    variables = {"HOME": str(tmp_path), "ENGINE": "openai", "MODEL_SERVER": "http://m/v1", "MODEL_SERVER_KEY": KEY}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"GLOBETAG_{name}", value)
+    shown = CliRunner().invoke(command, env={"COLUMNS": "200"}).output
+    assert "http://m/v1" in shown
+    assert "***" in shown
+    assert KEY not in shown
 
 
 def test_the_mean_is_over_all_tokens():
