@@ -25,7 +25,7 @@ def settings_of(line, tiny_models):
                 "engine": "openai",
                 "model_server": server.url,
                 "model_server_key": KEY,
-                "model_server_timeout_s": 0.5,
+                "model_server_timeout_s": 30.0,
                 "model": MODEL,
                 "clip": str(tiny_models[1]),
                 "gate_threshold": 0.0,
@@ -46,7 +46,7 @@ def test_photographs_are_answered_by_the_server_and_wait_while_it_is_away(line, 
         return trouble.pop() if trouble else answered(choice(*SAID))
 
     with Server(reply, key=KEY) as server:
-        settings = settings_of(server, model_server_timeout_s=30.0, retry_backoff_s=0.1)
+        settings = settings_of(server, retry_backoff_s=0.1)
         with (
             load_models(settings, line.database) as models,
             assemble(settings, line.database, models, dispatch=True) as worker,

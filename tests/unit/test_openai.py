@@ -8,7 +8,7 @@ import math
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -29,6 +29,7 @@ from worker.reason.conversation import MAX_PIXELS, shrunk
 from worker.reason.engines import Prompt, Sampling
 from worker.reason.engines.chat import DIALECTS, data_url, messages
 from worker.reason.engines.choices import Drawn, Odd, pieces_of, read_choices
+from worker.reason.engines.model_server import ModelServer
 from worker.reason.engines.openai import load_engine
 from worker.settings import load
 
@@ -325,12 +326,29 @@ def test_retry_after_is_kept_to_by_all_and_the_answer_comes_then():
         assert (said.text, len(server.questions)) == ("Here", asked + 1)
 
 
+@contextmanager
+def impatient(reply, timeout_s):
+    """A server, and calls to it past the start, which would need more time than the test leaves."""
+    with (
+        Server(reply) as server,
+        closing(ModelServer(server.url, None, timeout_s=timeout_s, most_calls=4)) as calls,
+    ):
+        yield server, calls
+        server.over.set()
+
+
+def failed_call(calls, kind):
+    with pytest.raises(kind) as failure:
+        calls.chat({"messages": [], "max_tokens": 16}, most_bytes=1 << 20)
+    return failure.value
+
+
 def test_a_server_that_answers_nobody_is_left_alone_and_nobody_is_blamed():
-    with asking(lambda body: (500, {}), timeout_s=0.3) as (server, engine):
+    with impatient(lambda body: (500, {}), timeout_s=0.3) as (server, calls):
         for _ in range(5):
-            failure_of(engine, Transient)
+            failed_call(calls, Transient)
         asked = len(server.questions)
-        failure = failure_of(engine, PutOff)
+        failure = failed_call(calls, PutOff)
         assert len(server.questions) == asked
     assert (failure.reason, failure.retry_in_s > 0) == (Reason.MODEL_ERROR, True)
     assert "has not answered lately" in failure.detail
@@ -349,10 +367,8 @@ def test_a_server_that_is_gone_is_no_attempt():
 
 
 def test_no_answer_in_time_is_a_timeout():
-    with asking(timeout_s=0.5) as (server, engine):
-        server.reply = lambda body: server.over.wait(30) and None
-        failure = failure_of(engine, Transient)
-        server.over.set()
+    with impatient(lambda body: server.over.wait(30) and None, timeout_s=0.3) as (server, calls):
+        failure = failed_call(calls, Transient)
     assert (failure.reason, failure.cause) == (Reason.TIMEOUT, Cause.MODEL)
 
 
@@ -370,8 +386,8 @@ def test_half_an_answer_is_none():
 
 def test_an_answer_that_drips_is_a_timeout():
     drip = (200, b"{}", {"X-Drip": "1", "Content-Length": "100000"})
-    with asking(lambda body: drip, timeout_s=0.5) as (_, engine):
-        assert failure_of(engine, Transient).reason is Reason.TIMEOUT
+    with impatient(lambda body: drip, timeout_s=0.3) as (_, calls):
+        assert failed_call(calls, Transient).reason is Reason.TIMEOUT
 
 
 def test_an_answer_beyond_all_measure_is_not_read_to_its_end():
