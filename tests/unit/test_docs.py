@@ -163,7 +163,17 @@ def test_the_import_rules_hold():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("module", ["worker.pipeline", "worker.cli", "worker.commands.enqueue", "schema.queries"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "worker.pipeline",
+        "worker.cli",
+        "worker.commands.enqueue",
+        "schema.queries",
+        "worker.reason.engines.choose",
+        "worker.reason.engines.openai",
+    ],
+)
 def test_no_model_library_is_loaded_by(module):
     heavy = {"torch", "torchvision", "transformers", "open_clip", "vllm", "trl"}
     program = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"

@@ -8,149 +8,35 @@ import math
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from schema.reasons import JobState, Reason
+from tests.chat_server import MODEL, VLLM, Server, answered, choice, pictures_of
 from tests.support import wait_for
 from worker.backoff import Backoff
 from worker.batcher import BatcherClosed
+from worker.commands.settings import command
 from worker.errors import Cause, JobError, PutOff, SetupError, Transient
 from worker.outcome import Job
 from worker.reason.conversation import MAX_PIXELS, shrunk
 from worker.reason.engines import Prompt, Sampling
+from worker.reason.engines.chat import DIALECTS, data_url, messages
 from worker.reason.engines.choices import Drawn, Odd, pieces_of, read_choices
-from worker.reason.engines.openai import DIALECTS, data_url, load_engine, messages
+from worker.reason.engines.model_server import ModelServer
+from worker.reason.engines.openai import load_engine
 from worker.settings import load
 
 KEY = "sk-Secret0123456789"
-MODEL = "globe"
 PROMPT = Prompt("Be careful.", "Where is this?")
 IMAGE = Image.fromarray(np.random.default_rng(7).integers(0, 256, (90, 120, 3), dtype=np.uint8))
 SAMPLING = Sampling(max_tokens=16)
-VLLM = {"id": MODEL, "owned_by": "vllm", "root": "/models/globe", "parent": None}
-
-
-def choice(*tokens, index=0, finish_reason="stop", **message):
-    content = [{"token": token, "logprob": -0.5, "bytes": list(token.encode())} for token in tokens]
-    text = "".join(token for token in tokens if token != "<|im_end|>")
-    return {
-        "index": index,
-        "message": {"content": text} | message,
-        "finish_reason": finish_reason,
-        "logprobs": {"content": content},
-    }
-
-
-def answered(*choices, prompt_tokens=90):
-    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 1}
-    return 200, {"choices": list(choices) or [choice("Here")], "usage": usage}
-
-
-def pictures_of(body):
-    parts = body["messages"][-1]["content"]
-    return [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
-
-
-def is_test(body):
-    return body["max_tokens"] == 1
-
-
-class Server:
-    """Answers a chat completion with `reply(body)`: a status, what to send, and headers; None: says nothing."""
-
-    def __init__(self, reply, models=(VLLM,), key=None):
-        self.reply = reply
-        self.models = (200, {"data": list(models)})
-        self.asked, self.headers = [], []
-        self.now = self.most = 0
-        self.over = threading.Event()
-        outer, self.lock = self, threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                if not self.is_let_in():
-                    return self.send(401, {"error": f"not with {self.headers.get('Authorization')}"})
-                if self.path == "/v1/models":
-                    return self.send(*outer.models)
-                if self.path == "/version":
-                    return self.send(200, {"version": "9.9"})
-                return self.send(404, {"detail": "Not Found"})
-
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if not self.is_let_in():
-                    return self.send(401, {"error": "no"})
-                with outer.lock:
-                    outer.asked.append(body)
-                    outer.headers.append(dict(self.headers))
-                    outer.now += 1
-                    outer.most = max(outer.most, outer.now)
-                try:
-                    found = outer.first(body) if is_test(body) else outer.reply(body)
-                finally:
-                    with outer.lock:
-                        outer.now -= 1
-                if found is None:
-                    self.close_connection = True
-                    return None
-                return self.send(*found)
-
-            def is_let_in(self):
-                return key is None or self.headers.get("Authorization") == f"Bearer {key}"
-
-            def send(self, status, said, headers=()):
-                data = said if isinstance(said, bytes) else json.dumps(said).encode()
-                try:
-                    self.send_response(status)
-                    for name, value in dict(headers).items():
-                        self.send_header(name, value)
-                    if "Content-Length" not in dict(headers):
-                        self.send_header("Content-Length", str(len(data)))
-                    self.end_headers()
-                    if dict(headers).get("X-Drip"):
-                        while not outer.over.wait(0.05):
-                            self.wfile.write(b" ")
-                    self.wfile.write(data)
-                    self.wfile.flush()
-                except OSError:
-                    self.close_connection = True  # the client has gone: that is what some tests are about
-                if "Content-Length" in dict(headers):
-                    self.close_connection = True
-
-            def log_message(self, *_):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
-
-    def first(self, body):
-        return answered(prompt_tokens=90 if pictures_of(body) else 9)
-
-    @property
-    def questions(self):
-        """All that was asked after the start's own questions."""
-        return [body for body in self.asked if not is_test(body)]
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
 
 
 @contextmanager
@@ -440,12 +326,29 @@ def test_retry_after_is_kept_to_by_all_and_the_answer_comes_then():
         assert (said.text, len(server.questions)) == ("Here", asked + 1)
 
 
+@contextmanager
+def impatient(reply, timeout_s):
+    """A server, and calls to it past the start, which would need more time than the test leaves."""
+    with (
+        Server(reply) as server,
+        closing(ModelServer(server.url, None, timeout_s=timeout_s, most_calls=4)) as calls,
+    ):
+        yield server, calls
+        server.over.set()
+
+
+def failed_call(calls, kind):
+    with pytest.raises(kind) as failure:
+        calls.chat({"messages": [], "max_tokens": 16}, most_bytes=1 << 20)
+    return failure.value
+
+
 def test_a_server_that_answers_nobody_is_left_alone_and_nobody_is_blamed():
-    with asking(lambda body: (500, {}), timeout_s=0.3) as (server, engine):
+    with impatient(lambda body: (500, {}), timeout_s=0.3) as (server, calls):
         for _ in range(5):
-            failure_of(engine, Transient)
+            failed_call(calls, Transient)
         asked = len(server.questions)
-        failure = failure_of(engine, PutOff)
+        failure = failed_call(calls, PutOff)
         assert len(server.questions) == asked
     assert (failure.reason, failure.retry_in_s > 0) == (Reason.MODEL_ERROR, True)
     assert "has not answered lately" in failure.detail
@@ -464,10 +367,8 @@ def test_a_server_that_is_gone_is_no_attempt():
 
 
 def test_no_answer_in_time_is_a_timeout():
-    with asking(timeout_s=0.5) as (server, engine):
-        server.reply = lambda body: server.over.wait(30) and None
-        failure = failure_of(engine, Transient)
-        server.over.set()
+    with impatient(lambda body: server.over.wait(30) and None, timeout_s=0.3) as (server, calls):
+        failure = failed_call(calls, Transient)
     assert (failure.reason, failure.cause) == (Reason.TIMEOUT, Cause.MODEL)
 
 
@@ -485,8 +386,8 @@ def test_half_an_answer_is_none():
 
 def test_an_answer_that_drips_is_a_timeout():
     drip = (200, b"{}", {"X-Drip": "1", "Content-Length": "100000"})
-    with asking(lambda body: drip, timeout_s=0.5) as (_, engine):
-        assert failure_of(engine, Transient).reason is Reason.TIMEOUT
+    with impatient(lambda body: drip, timeout_s=0.3) as (_, calls):
+        assert failed_call(calls, Transient).reason is Reason.TIMEOUT
 
 
 def test_an_answer_beyond_all_measure_is_not_read_to_its_end():
@@ -665,6 +566,16 @@ def test_a_key_that_no_header_takes_is_refused_and_not_shown():
         settings_of(ENGINE="openai", MODEL_SERVER="http://model:8000/v1", MODEL_SERVER_KEY="s3cret word")
     assert "s3cret" not in str(refused.value)
     assert KEY not in repr(settings_of(ENGINE="openai", MODEL_SERVER="http://m/v1", MODEL_SERVER_KEY=KEY))
+
+
+def test_the_command_shows_the_server_and_not_its_key(monkeypatch, tmp_path):
+    variables = {"HOME": str(tmp_path), "ENGINE": "openai", "MODEL_SERVER": "http://m/v1", "MODEL_SERVER_KEY": KEY}
+    for name, value in variables.items():
+        monkeypatch.setenv(f"GLOBETAG_{name}", value)
+    shown = CliRunner().invoke(command, env={"COLUMNS": "200"}).output
+    assert "http://m/v1" in shown
+    assert "***" in shown
+    assert KEY not in shown
 
 
 def test_the_mean_is_over_all_tokens():
