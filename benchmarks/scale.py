@@ -6,10 +6,14 @@ process and an answer takes a quarter of a second on average, so that a process 
 small part of a core.
 
 First 1, then 2, then 4 of them drain the same queue; `linear_n` is the throughput of n over n times that of one,
-the median of rounds. Then the pause is taken away and processes are added until throughput grows by less than a
-twentieth: which part's CPU is used up then stands in `share_*` (cores that it keeps busy), and what one image
-costs in `cpu_ms_*`, `commits_per_image` and `wal_kb_per_image`. `gpus_per_postgres_core` is what follows: so many
-GPUs of `--images-per-gpu` images/s keep one core of Postgres busy.
+the median of rounds. What an image costs then stands in `paced_*` (`cpu_ms_<part>`, `commits_per_image`,
+`wal_kb_per_image`), and `gpus_per_<part>_core` is what follows: so many GPUs of `--images-per-gpu` images/s, each
+with a worker of its own, keep one core of that part busy.
+
+Then the pause is taken away and processes are added until throughput grows by less than a twentieth.
+`limit_per_s` is what was reached with `limit_processes`; `share_<part>` the cores that each part kept busy,
+`share_others` those that something else had, so that what is used up can be seen. `fast_*` is what an image costs
+where many share a transaction.
 """
 
 import statistics
@@ -61,6 +65,7 @@ class Look:
     commits: int
     wal_bytes: float
     cpu_s: dict[str, float]
+    machine_cpu_s: float = 0.0
 
 
 def between(before: Look, after: Look) -> dict[str, float]:
@@ -75,6 +80,7 @@ def between(before: Look, after: Look) -> dict[str, float]:
         "wal_kb_per_image": (after.wal_bytes - before.wal_bytes) / images / 1e3,
         **{f"cpu_ms_{part}": used / images * 1e3 for part, used in cpu_s.items()},
         **{f"share_{part}": used / took_s for part, used in cpu_s.items()},
+        "share_others": (after.machine_cpu_s - before.machine_cpu_s - sum(cpu_s.values())) / took_s,
     }
 
 
@@ -93,11 +99,9 @@ def main() -> None:
         stage = _Stage(Path(folder), given.amqp)
         try:
             with stage.opened():
-                figures = _linear(stage, rounds, seconds)
-                limit = _limit(stage, seconds, most)
+                figures = _linear(stage, rounds, seconds, given.images_per_gpu) | _limit(stage, seconds, most)
         finally:
             embedded.stop(stage.home)
-    figures |= limit | {"gpus_per_postgres_core": 1000 / limit["cpu_ms_postgres"] / given.images_per_gpu}
     report("scale", figures, {name: _unit(name) for name in figures})
 
 
@@ -176,7 +180,9 @@ class _Stage:
         row = self._psycopg.execute(_COUNT).fetchone()
         assert row is not None
         done, at_s, commits, wal_bytes = row
-        return Look(done, at_s, commits, wal_bytes, self._cpu_s())
+        machine = psutil.cpu_times()
+        busy_s = sum(machine[:-2]) - machine.idle - machine.iowait  # guests are counted in user already
+        return Look(done, at_s, commits, wal_bytes, self._cpu_s(), busy_s)
 
     def measure(self, seconds: float) -> dict[str, float]:
         """Over so many seconds in which all workers have work."""
@@ -224,22 +230,26 @@ def _used_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _linear(stage: _Stage, rounds: int, seconds: float) -> dict[str, float]:
-    per_s: dict[int, list[float]] = {n: [] for n in _PROCESSES}
+def _linear(stage: _Stage, rounds: int, seconds: float, images_per_gpu: float) -> dict[str, float]:
+    found: dict[int, list[dict[str, float]]] = {n: [] for n in _PROCESSES}
     for round_ in range(rounds):
         stage.feed(round(2 * sum(_PROCESSES) * seconds * _THREADS / _ANSWER_S) + 2000)
         for n in _PROCESSES:
             while len(stage.processes) < n:
                 stage.start(_ANSWER_S, _THREADS)
             stage.wait_for_all()
-            per_s[n].append(stage.measure(seconds)["per_s"])
-            print(f"round {round_ + 1}: {n} processes: {per_s[n][-1]:.1f}/s", flush=True)
+            found[n].append(stage.measure(seconds))
+            print(f"round {round_ + 1}: {n} processes: {found[n][-1]['per_s']:.1f}/s", flush=True)
         stage.stop()
-    figures = {"per_s_1": statistics.median(per_s[1])}
+    figures = {"per_s_1": statistics.median(each["per_s"] for each in found[1])}
     for n in _PROCESSES[1:]:
-        shares = [many / (n * one) for one, many in zip(per_s[1], per_s[n], strict=True)]
+        shares = [many["per_s"] / (n * one["per_s"]) for one, many in zip(found[1], found[n], strict=True)]
         figures[f"linear_{n}"] = statistics.median(shares)
-    return figures
+    costs = [name for name in found[_PROCESSES[-1]][0] if name.startswith("cpu_ms") or name.endswith("per_image")]
+    paced = {name: statistics.median(each[name] for each in found[_PROCESSES[-1]]) for name in costs}
+    for part in ("postgres", "rabbitmq", "dispatcher"):
+        figures[f"gpus_per_{part}_core"] = 1000 / paced[f"cpu_ms_{part}"] / images_per_gpu
+    return figures | {f"paced_{name}": value for name, value in paced.items()}
 
 
 def _limit(stage: _Stage, seconds: float, most: int) -> dict[str, float]:
@@ -252,22 +262,29 @@ def _limit(stage: _Stage, seconds: float, most: int) -> dict[str, float]:
         stage.wait_for_all()
         found = stage.measure(seconds)
         used = ", ".join(f"{part[6:]} {found[part]:.2f}" for part in found if part.startswith("share_"))
-        print(
-            f"without a pause, {len(stage.processes)} processes: {found['per_s']:.0f}/s; cores: {used}", flush=True
-        )
+        count = len(stage.processes)
+        print(f"without a pause, {count} processes: {found['per_s']:.0f}/s; cores: {used}", flush=True)
         grows = found["per_s"] > _GROWS * best["per_s"]
         if found["per_s"] > best["per_s"]:
-            best = found | {"processes": len(stage.processes)}
+            best = found | {"processes": count}
         if not grows:
             break
     stage.stop()
-    return {f"limit_{name}" if name in ("per_s", "processes") else name: value for name, value in best.items()}
+    return {_named(name): value for name, value in best.items()}
+
+
+def _named(name: str) -> str:
+    if name in ("per_s", "processes"):
+        return f"limit_{name}"
+    return name if name.startswith("share_") else f"fast_{name}"
 
 
 def _unit(name: str) -> str:
     if "per_s_" in name or name.endswith("per_s"):
         return "1/s"
-    return {"cpu": "ms", "share": "cores", "wal": "kB"}.get(name.partition("_")[0], "1")
+    if "_wal_kb_" in name:
+        return "kB"
+    return "ms" if "_cpu_ms_" in name else "cores" if name.startswith("share_") else "1"
 
 
 if __name__ == "__main__":

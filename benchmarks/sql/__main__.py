@@ -1,16 +1,17 @@
 """How fast users' four questions are answered, and rows stored, at 100,000 and at millions of predictions.
 
-Three databases of the project's own schema in one embedded Postgres (its settings as they come, 128 MB of shared
-buffers): a small, a middle and, with `--rows`, a large one, filled with made-up predictions whose words and
-places are as unevenly spread as real ones. Then all take turns: each of the questions of `questions.py` with 200
+Three databases of the project's own schema in one embedded Postgres (its settings as they come, but for
+`--shared-buffers-mb`): a small, a middle and, with `--rows`, a large one, filled with made-up predictions whose
+words and places are as unevenly spread as real ones. Then each is asked the questions of `questions.py`, with 200
 different parameters, as the role `globetag_reader` and warm (each is asked once before it is timed), and groups
 of 32 outcomes through the recorder's statement, each group in one transaction.
 
-Figures: `p95_ms_{box,text,latest,review}` and `p50_ms_...` in the middle database (1 million), `large_p95_ms_...`
-in the large one; `growth_10x`: the largest of the four ratios of large p95 to middle p95 (of middle to small
-where there is no large one); `growth_<question>`: each of them; `insert_ratio`: rows stored in a second in the
-largest over those in the smallest, the median of rounds that took turns; `disk_gb` of the largest. Photographs in
-the fill have no embeddings (1 KB each), those that are stored have.
+Figures: `p50_ms_<question>`, `p95_ms_<question>` in the middle database (1 million), `large_p95_ms_<question>` in
+the large one. `growth_10x`: the largest of the four `growth_<question>`, ratios of p95 with ten times the rows,
+`growth_to_rows` of them: large to middle where that is a tenfold, else middle to small. `insert_ratio`: rows
+stored in a second in the largest over those in the smallest, the median of rounds that took turns; `disk_gb` of
+the largest.
+Photographs in the fill have no embeddings (1 KB each), those that are stored have.
 """
 
 import statistics
@@ -41,25 +42,47 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="rounds of stored rows  [default: 7, quick: 3]")
     parser.add_argument("--home", type=Path, help="keep the databases here, and use those that are there")
     parser.add_argument("--fill", action="store_true", help="only fill them, into --home")
+    parser.add_argument(
+        "--shared-buffers-mb", type=int, default=128, help="of Postgres  [default: 128, as the embedded one comes]"
+    )
     given = parser.parse_args()
     sizes = [5_000, 50_000] if given.quick else [100_000, 1_000_000]
     sizes += [given.rows] if given.rows else []
     with tempfile.TemporaryDirectory(prefix="globetag-sql-") as folder:
         home = given.home or Path(folder, "home")
         try:
-            databases = [_filled(home, size) for size in sizes]
+            for size in sizes:
+                _fill(home, size)
+            _set_buffers(home, given.shared_buffers_mb)
+            databases = [_opened(home, size) for size in sizes]
             if given.fill:
                 return
             times, rounds = given.times or (40 if given.quick else 200), given.rounds or (3 if given.quick else 7)
             figures = _measure(databases, sizes, times, rounds, groups=10 if given.quick else 60)
+            figures["shared_buffers_mb"] = given.shared_buffers_mb
         finally:
             embedded.stop(home)
     report("sql", figures, {name: _unit(name) for name in figures})
 
 
-def _filled(home: Path, predictions: int) -> Database:
-    """The database of this size: as it was left in `home`, else made."""
-    name = f"globetag_{predictions}"
+def _set_buffers(home: Path, megabytes: int) -> None:
+    with psycopg.connect(embedded.start(home), autocommit=True) as connection:
+        connection.execute(sql.SQL("ALTER SYSTEM SET shared_buffers = {}").format(sql.Literal(f"{megabytes}MB")))
+    embedded.stop(home)
+
+
+def _name(predictions: int) -> str:
+    return f"globetag_{predictions}"
+
+
+def _opened(home: Path, predictions: int) -> Database:
+    url = make_url(embedded.start(home)).set(database=_name(predictions)).render_as_string(hide_password=False)
+    return open_database(Settings(home=home, database_url=url, broker_url="amqp://unused"))
+
+
+def _fill(home: Path, predictions: int) -> None:
+    """Makes the database of this size, unless it was left in `home`."""
+    name = _name(predictions)
     url = embedded.start(home)
     with psycopg.connect(url, autocommit=True) as connection:
         found = connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone()
@@ -80,8 +103,6 @@ def _filled(home: Path, predictions: int) -> Database:
             connection.execute("ALTER SYSTEM RESET max_wal_size")
             connection.execute("SELECT pg_reload_conf()")
         print(f"{predictions:,} predictions were filled in within {took_s:.0f} s", flush=True)
-    filled = make_url(url).set(database=name).render_as_string(hide_password=False)
-    return open_database(Settings(home=home, database_url=filled, broker_url="amqp://unused"))
 
 
 def _measure(
@@ -97,8 +118,10 @@ def _measure(
     figures |= {f"p50_ms_{kind}": float(np.median(took_ms[1][kind])) for kind in _KINDS}
     figures |= {f"p95_ms_{kind}": p95_ms[1][kind] for kind in _KINDS}
     figures |= {f"large_p95_ms_{kind}": p95_ms[2][kind] if len(sizes) > 2 else None for kind in _KINDS}
-    growth = {kind: p95_ms[-1][kind] / p95_ms[-2][kind] for kind in _KINDS}
-    figures |= {"growth_10x": max(growth.values())} | {f"growth_{kind}": growth[kind] for kind in _KINDS}
+    after = 2 if len(sizes) > 2 and sizes[2] == 10 * sizes[1] else 1
+    growth = {kind: p95_ms[after][kind] / p95_ms[after - 1][kind] for kind in _KINDS}
+    figures |= {"growth_10x": max(growth.values()), "growth_to_rows": sizes[after]}
+    figures |= {f"growth_{kind}": growth[kind] for kind in _KINDS}
     figures |= _insert([databases[0], databases[-1]], rounds, groups)
     with databases[-1].engine.connect() as connection:
         size_bytes = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
@@ -141,7 +164,7 @@ def _insert(databases: list[Database], rounds: int, groups: int) -> dict[str, fl
 def _unit(name: str) -> str:
     if name.endswith("per_s"):
         return "1/s"
-    return "ms" if "_ms_" in name else "GB" if name.endswith("_gb") else "1"
+    return "ms" if "_ms_" in name else "GB" if name.endswith("_gb") else "MB" if name.endswith("_mb") else "1"
 
 
 if __name__ == "__main__":

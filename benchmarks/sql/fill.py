@@ -79,8 +79,7 @@ WHERE fill.is_known(n)
 _PREDICTIONS = """
 INSERT INTO prediction (id, image_id, status, reason, lat, lon, radius_km, granularity, country_code, city,
     geoname_id, stated_place, confidence, gate_score, pipeline_version, request_hash, model_version_id,
-    gate_version_id,
-    prompt_hash, sampling, gazetteer_version, code_version, created_at, cell_lat, cell_lon, known)
+    gate_version_id, prompt_hash, sampling, gazetteer_version, code_version, created_at, cell_lat, cell_lon, known)
 OVERRIDING SYSTEM VALUE
 SELECT n, i.id, t.status,
        CASE t.status WHEN 'located' THEN NULL WHEN 'failed' THEN 'unparsable' ELSE 'samples_disagree' END,

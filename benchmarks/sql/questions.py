@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -57,11 +58,7 @@ def questions(connection: psycopg.Connection, count: int, images: int, seed: int
     """`count` different ones of each kind: box, text, latest, review."""
     random = np.random.default_rng(seed)
     kinds = {"box": _boxes, "text": _texts, "latest": _latest, "review": _reviews}
-    return {
-        kind: [next(asked) for _ in range(count)]
-        for kind, make in kinds.items()
-        if (asked := make(connection, images, random))
-    }
+    return {kind: list(islice(make(connection, images, random), count)) for kind, make in kinds.items()}
 
 
 def _boxes(connection: psycopg.Connection, images: int, random: np.random.Generator) -> Iterator[Asked]:  # noqa: ARG001
@@ -88,6 +85,8 @@ def _texts(connection: psycopg.Connection, images: int, random: np.random.Genera
     rarer = ranked[_FREQUENT:]
     while True:
         words = _WORD.findall(pool[random.integers(len(pool))])
+        if len(words) < 3:
+            continue
         at = int(random.integers(len(words) - 2))
         yield Asked(TEXT, {"words": rarer[random.integers(len(rarer))]})
         yield Asked(TEXT, {"words": f"{words[at]} {words[at + 2]}"})

@@ -40,7 +40,8 @@ def test_no_photograph_has_more_than_two_answers(predictions):
 
 
 def look(done, at_s, commits, wal_bytes, worker_s):
-    return Look(done, at_s, commits, wal_bytes, {"worker": worker_s, "postgres": worker_s / 2})
+    parts = {"worker": worker_s, "postgres": worker_s / 2}
+    return Look(done, at_s, commits, wal_bytes, parts, machine_cpu_s=2 * worker_s)
 
 
 def test_what_an_image_costs():
@@ -54,6 +55,7 @@ def test_what_an_image_costs():
             "cpu_ms_postgres": 10,
             "share_worker": 0.4,
             "share_postgres": 0.2,
+            "share_others": 0.2,
         }
     )
 
