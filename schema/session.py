@@ -22,18 +22,32 @@ NOTICE_A_DEAD_CABLE = {
 """With these options of libpq a server that is gone without a word is noticed within a minute, not in hours."""
 
 
-def make_engine(url: str, *, pool_size: int = 8) -> Engine:
-    """Returns a pooled engine for `url` (`postgresql://…`). Connects lazily; nothing is checked yet."""
+def make_engine(url: str, *, pool_size: int = 8, recycle_s: int = -1) -> Engine:
+    """Returns a pooled engine for `url` (`postgresql://…`). Connects lazily; nothing is checked yet.
+
+    `recycle_s`: a connection older than this is replaced before it is used again; -1: none is.
+    """
     parsed = make_url(url).set(drivername="postgresql+psycopg")
     return create_engine(
         parsed,
         pool_size=pool_size,
         max_overflow=8,
         pool_pre_ping=False,
+        pool_recycle=recycle_s,
         hide_parameters=True,  # rows hold addresses with signatures and webhooks' secrets, and errors are logged
         connect_args={"application_name": "globetag"}
         | {name: value for name, value in NOTICE_A_DEAD_CABLE.items() if name not in parsed.query},
     )
+
+
+def make_preparing_engine(url: str) -> Engine:
+    """An engine with one connection, for one thread that runs the same statements over and over in transactions.
+
+    psycopg prepares what it has run five times, and forgets all of it with the first ROLLBACK, which every look
+    without a commit ends in: so this connection is shared with nobody. It is replaced each minute, since a
+    prepared statement may keep the plan that was good while its tables were empty.
+    """
+    return make_engine(url, pool_size=1, recycle_s=60)
 
 
 def upgrade(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from celery import Celery
 
 from schema import queries
+from schema.session import make_preparing_engine
 from worker import registry
 from worker.backoff import Backoff
 from worker.calibrations import versions_in_force
@@ -175,7 +176,8 @@ def assemble(
     )
     recalls = {"recall": settings.recall, "near_duplicate_cosine": settings.near_duplicate_cosine}
     transactions = PatientTransactions(database.engine)
-    recorder = Recorder(transactions, lease_s=settings.lease_s, threads=settings.threads)
+    recorders = make_preparing_engine(database.url)
+    recorder = Recorder(PatientTransactions(recorders), lease_s=settings.lease_s, threads=settings.threads)
 
     def record(engine: Engine) -> Versions:
         versions = transactions.run(
@@ -195,6 +197,7 @@ def assemble(
 
     in_flight = InFlight(int(settings.pictures_mb * 1e6))  # one for both models while they are exchanged
     with ExitStack() as stack:
+        stack.callback(recorders.dispose)
         fetcher = Fetcher(fetch_limits(settings))
         stack.callback(fetcher.close)
         fetch = GuardedFetch(fetcher.fetch, host_breakers(settings.threads))

@@ -123,3 +123,12 @@ def test_without_weight_there_is_no_place(nothing):
 def test_no_more_alternatives_than_a_reader_reads():
     many = [opinion((0.0, float(lon))) for lon in range(-170, 170, 10)]
     assert len(consensus(many).alternatives) == MAX_ALTERNATIVES
+
+
+@given(places, st.floats(0, 1))
+def test_one_voice_alone_is_the_outcome(place, unplaced):
+    one = opinion(place)
+    agreed = consensus([one], unplaced=unplaced)
+    assert (agreed.chosen.place, agreed.chosen.members, agreed.alternatives) == (one, (one,), ())
+    assert agreed.spread_km == 0.0
+    assert agreed.agreement == pytest.approx(1 / (1 + unplaced))

@@ -110,6 +110,8 @@ def _joined(opinions: Iterable[Opinion]) -> list[Opinion]:
 
 def _clusters(opinions: Sequence[Opinion]) -> list[tuple[Opinion, ...]]:
     """All opinions in groups, the heaviest group first."""
+    if len(opinions) == 1:  # nearly every photograph has one answer, and arrays of one cost as much as long ones
+        return [tuple(opinions)]
     between_N_N = _between(opinions)
     weight_N = np.array([opinion.weight for opinion in opinions])
     near_N_N = between_N_N <= SAME_PLACE_KM
@@ -127,6 +129,8 @@ def _clusters(opinions: Sequence[Opinion]) -> list[tuple[Opinion, ...]]:
 
 def _medoid(members: Sequence[Opinion]) -> Opinion:
     """The member with the least weighted sum of distances; of several at one point the heaviest."""
+    if len(members) == 1:
+        return members[0]
     weight_N = np.array([member.weight for member in members])
     cost_N = (_between(members) @ weight_N).round(3)
     best = min(range(len(members)), key=lambda n: (cost_N[n], -weight_N[n], n))

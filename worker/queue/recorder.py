@@ -132,7 +132,8 @@ class Recorder:
         return self._errands.submit(errand)
 
     def close(self) -> None:
-        """Runs what was handed in, then stops."""
+        """Runs what was handed in, then stops. A database that is away is waited for no longer."""
+        self._transactions.give_up()
         self._errands.close()
 
     def _run(self, errands: list[_Errand]) -> Sequence[Any]:

@@ -83,6 +83,8 @@ def injected_text(text: str) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """As a reader sees it: full-width letters are letters, and what has no width does not part words."""
+    if text.isascii():  # none of these is
+        return text.replace("\x00", "")
     return "".join(
         character
         for character in unicodedata.normalize("NFKC", text)
