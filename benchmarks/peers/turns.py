@@ -1,7 +1,7 @@
 """Both ends of the line between the benchmark and a contender: JSON on standard input and output, a line each.
 
-A contender lives in a process of its own, loads its model once, and then waits for its turns, so that loading is no
-part of any figure and idle contenders cost nothing but memory.
+A contender lives in a process of its own, loads its model once, and then waits for its turns, so that loading is
+no part of any figure and idle contenders cost nothing but memory.
 """
 
 import json
