@@ -21,7 +21,7 @@ import argparse
 import importlib.util
 import statistics
 import tempfile
-import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -32,6 +32,10 @@ from worker import embedded
 from worker.errors import SetupError
 
 MODULES = {"ours": "ours", "celery": "celery_generate", "datasets": "datasets_map", "llm_chat": "vllm_chat"}
+Speeds = dict[str, list[float]]
+Kills = dict[str, tuple[float, int]]
+_KILLED = ("ours", "celery", "datasets")
+"""`llm_chat` writes its CSV at the end as `datasets` does: a kill leaves nothing, which need not be measured."""
 _START_SCENE = 43_000_000
 
 
@@ -52,8 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         try:
-            speeds = take_turns(home, given)
-            kills = {} if given.no_kill or given.quick else kill_each(home, given, speeds)
+            speeds, kills = take_turns(home, given)
         finally:
             for name in MODULES:
                 embedded.stop(home / name)
@@ -82,9 +85,10 @@ def start(name: str, home: Path, given: argparse.Namespace) -> Contender:
     return Contender(MODULES[name], home / name, environment)
 
 
-def take_turns(home: Path, given: argparse.Namespace) -> dict[str, list[float]]:
-    """Images/s of each contender's turns; no entry for one that cannot be had."""
-    speeds: dict[str, list[float]] = {}
+def take_turns(home: Path, given: argparse.Namespace) -> tuple[Speeds, Kills]:
+    """Each contender's turns, and then what a kill costs it; no entry for one that cannot be had."""
+    speeds: Speeds = {}
+    kills: Kills = {}
     with ExitStack() as stack:
         contenders = {}
         for name in ("ours", *given.peers):
@@ -102,31 +106,34 @@ def take_turns(home: Path, given: argparse.Namespace) -> dict[str, list[float]]:
                 if round_:
                     speeds.setdefault(name, []).append(speed)
                     print(f"round {round_}: {name} {speed:.1f}/s", flush=True)
-    return speeds
+        for number, name in enumerate(_KILLED if not (given.quick or given.no_kill) else ()):
+            if name in contenders:
+                files = write_scenes(
+                    home / f"killed-{name}", _START_SCENE + (90 + number) * given.images, given.images
+                )
+                half_s = given.images / statistics.median(speeds[name]) / 2
+                kept, lost = kill(name, contenders[name], files, half_s, home, given)
+                kills[name] = (kept / given.images, lost)
+                print(f"killed after {half_s:.0f} s: {name} kept {kept}, lost {lost}", flush=True)
+    return speeds, kills
 
 
-def kill_each(
-    home: Path, given: argparse.Namespace, speeds: dict[str, list[float]]
-) -> dict[str, tuple[float, int]]:
-    """By contender: the share of answers that a kill in the middle leaves, and how many images never get one."""
-    found = {}
-    for number, name in enumerate(speeds):
-        files = write_scenes(home / "killed" / name, _START_SCENE + (90 + number) * given.images, given.images)
-        contender = start(name, home, given)
-        before = contender.stored() if name in ("ours", "celery") else 0
-        if name in ("datasets", "llm_chat"):
-            (home / name / "answers.csv").unlink(missing_ok=True)  # that of the turns
-        contender.begin(files)
-        half_s = given.images / statistics.median(speeds[name]) / 2
-        threading.Event().wait(half_s)
-        contender.kill()
-        again = start(name, home, given)
+def kill(
+    name: str, contender: Contender, files: Path, after_s: float, home: Path, given: argparse.Namespace
+) -> tuple[int, int]:
+    """How many answers a kill leaves, and how many images have none once it has been started again."""
+    (home / name / "answers.csv").unlink(missing_ok=True)  # that of the turns
+    before = contender.stored()
+    contender.begin(files)
+    time.sleep(after_s)  # chooses the moment; nothing is waited for
+    contender.kill()
+    again = start(name, home, given)
+    try:
         kept = again.stored() - before
         _, stored = again.rest(files)
+    finally:
         again.close()
-        found[name] = (kept / given.images, given.images - (stored - before))
-        print(f"killed after {half_s:.0f} s: {name} kept {kept}, lost {found[name][1]}", flush=True)
-    return found
+    return kept, given.images - (stored - before)
 
 
 def figures_of(speeds: dict[str, list[float]], kills: dict[str, tuple[float, int]]) -> dict[str, float | None]:
@@ -161,6 +168,8 @@ def table(figures: dict[str, float | None], engine: str) -> str:
         "| | images/s | ours is faster by | stored when killed half-way | never answered |",
         "|---|---|---|---|---|",
     ]
+    if figures.get("images_per_s_llm_chat") is not None:
+        figures = {**figures, "kept_llm_chat": 0.0}  # by construction
     lines += [
         f"| {told} | {cell(f'images_per_s_{name}', '.1f')} |"
         f" {'' if name == 'ours' else cell(f'speedup_{name}', '.2f')} |"

@@ -38,7 +38,8 @@ def main(home: Path) -> None:
             "engine": os.environ.get("PEERS_ENGINE", "vllm"),
             "device": "cpu",
             "most_answers": 1,
-            "model_batch": 16,
+            "threads": 64,
+            "model_batch": 32,
             "lease_s": 15.0,
         }
     )
