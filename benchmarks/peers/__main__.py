@@ -19,6 +19,7 @@ in the middle of a folder. `lost_<name>`: images without an answer after it was 
 
 import argparse
 import importlib.util
+import signal
 import statistics
 import tempfile
 import time
@@ -53,6 +54,7 @@ def main() -> None:
         given.peers = ["celery", "datasets"] if given.quick else ["celery", "datasets", "llm_chat"]
     has_vllm = importlib.util.find_spec("vllm") is not None
     given.engine = given.engine or ("vllm" if has_vllm and not given.quick else "transformers")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that contenders and databases are ended too
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         try:

@@ -46,6 +46,7 @@ def main(home: Path) -> None:
             writer.writerows((path, answer.outputs[0].text) for path, answer in zip(paths, answers, strict=True))
 
     serve(run, run, lambda: rows_of(table))
+    model.llm_engine.engine_core.shutdown()
 
 
 if __name__ == "__main__":
