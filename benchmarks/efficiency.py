@@ -42,6 +42,7 @@ from benchmarks.pinning import children, cores_of, cpu_s, family, pin
 from worker import embedded
 from worker.database import Database, open_database
 from worker.errors import SetupError
+from worker.gate import Gate
 from worker.reason.engines import Engine, Sampling
 from worker.reason.prompt import build_prompt
 from worker.settings import Settings
@@ -185,9 +186,7 @@ def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, l
                 pictures = read_pictures(write_scenes(home / f"bare-{number}", start, images))
                 files = write_scenes(home / f"ours-{number}", start + size.images, images)
                 bare = images / feed(engine, pictures, sampling, threads)
-                engine_s, feed_s = cpu_s(engine_pids), cpu_s(others(home))
-                took_s = drain(settings, database, gate, engine, files, timeout_s=_DEADLINE_S)
-                engine_s, feed_s = cpu_s(engine_pids) - engine_s, cpu_s(others(home)) - feed_s
+                took_s, engine_s, feed_s = drained(settings, database, gate, engine, files, engine_pids)
                 busy = engine_s / took_s
                 check_separate(home, engine_pids)
                 print(
@@ -205,6 +204,21 @@ def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, l
             engine.close()
             gate.close()
     return turns
+
+
+def drained(
+    settings: Settings, database: Database, gate: Gate, engine: Engine, files: Path, engine_pids: set[int]
+) -> tuple[float, float, float]:
+    """Seconds that the worker took for the files, and processor time of the engine and of all else meanwhile."""
+    spent: list[tuple[float, float]] = []
+
+    def note() -> None:
+        spent.append((cpu_s(engine_pids), cpu_s(others(settings.home))))
+
+    took_s = drain(settings, database, gate, engine, files, timeout_s=_DEADLINE_S, on_start=note)
+    note()
+    (engine_before_s, feed_before_s), (engine_after_s, feed_after_s) = spent
+    return took_s, engine_after_s - engine_before_s, feed_after_s - feed_before_s
 
 
 def feed(engine: Engine, pictures: Sequence[Image], sampling: Sampling, threads: int) -> float:

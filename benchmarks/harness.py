@@ -61,10 +61,14 @@ def result(name: str, figures: Mapping[str, float | None], units: Mapping[str, s
 
 
 def keep(line: Mapping[str, Any], folder: Path) -> Path:
-    """Writes a result line as `<name>.json`, with the time and this process's options; returns the file."""
+    """Writes a result line as `<name>.json`, with the time and this process's options; returns the file.
+
+    Of paths and addresses, which may hold a password, there is only a sign.
+    """
     folder.mkdir(exist_ok=True)
     file = folder / f"{line['name']}.json"
-    made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "options": sys.argv[1:]}
+    options = ["…" if "/" in option else option for option in sys.argv[1:]]
+    made = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "options": options}
     file.write_text(json.dumps({**line, **made}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return file
 

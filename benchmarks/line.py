@@ -1,6 +1,7 @@
 """A whole worker on the models of the Atlas, for benchmarks that measure it at work: files and the way through."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,17 +73,20 @@ def drain(
     *,
     timeout_s: float,
     telemetry: Telemetry | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> float:
     """Seconds from a full queue to the last committed row of the folder's photographs.
 
     The worker is whole, from broker to rows; it is assembled before the clock starts. Nothing is stopped by the
-    gate, which scores all. Raises `SetupError` where a photograph is not answered in `timeout_s`.
+    gate, which scores all. `on_start` is called as the clock starts. Raises `SetupError` where a photograph is not
+    answered in `timeout_s`.
     """
     models = Models(gate, KeptEngine(engine), gate_threshold=0.0)
     with assemble(settings, database, models, dispatch=False, telemetry=telemetry) as worker:
         batch = enqueue(database.engine, iter_submissions([str(folder)]))
         with worker.app.connection_for_write() as connection:
             Dispatcher(database.engine, worker.app, depth=2 * batch.new).step(connection)
+        on_start()
         began_s = time.perf_counter()
         worker.runner.start()
         wait_until_settled(database, batch.batch_id, timeout_s=timeout_s)

@@ -34,10 +34,7 @@ def serve(run: Callable[[Path], None], rest: Callable[[Path], None], stored: Cal
 
 
 class Contender:
-    """The benchmark's side: a contender's process, which is ready once this returns.
-
-    Raises `SetupError` with its last line where it does not come to that.
-    """
+    """The benchmark's side: a contender's process, which begins to load its model."""
 
     def __init__(self, module: str, home: Path, environment: Mapping[str, str]) -> None:
         home.mkdir(exist_ok=True)
@@ -52,6 +49,9 @@ class Contender:
                 env={**os.environ, **environment},
                 start_new_session=True,
             )
+
+    def wait_until_ready(self) -> None:
+        """Returns once its model is loaded. Raises `SetupError` with its last line where that fails."""
         self._answer()
 
     def run(self, folder: Path) -> float:

@@ -41,6 +41,12 @@ def test_a_full_run_is_kept_with_its_time_and_the_next_takes_its_place(results, 
     assert [file.name for file in results.iterdir()] == ["thing.json"]
 
 
+def test_paths_and_passwords_are_not_kept(results, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["thing", "--rounds", "3", "--amqp", "amqp://me:secret@host//"])
+    file = harness.keep(harness.result("thing", {"ratio": 1.0}, {"ratio": "1"}), results)
+    assert json.loads(file.read_text())["options"] == ["--rounds", "3", "--amqp", "…"]
+
+
 @pytest.mark.parametrize("options", [["--quick"], ["--qui"]])
 def test_a_quick_run_leaves_nothing(results, capsys, options):
     harness.arguments("what it measures").parse_args(options)

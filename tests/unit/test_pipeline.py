@@ -78,6 +78,31 @@ def _raising(error):
     return Recording(say)
 
 
+# --- its bytes ---
+
+
+def test_while_the_model_answers_its_picture_alone_is_counted_and_nothing_afterwards(make):
+    seen = []
+
+    def say(image):
+        seen.append((pipeline.in_flight.held_bytes, image.width * image.height * 3))
+        return ANSWER
+
+    pipeline = make(engine=Recording(say))
+    assert pipeline.settle(JOB).outcome == "located"
+    [(held_bytes, picture_bytes)] = seen
+    assert held_bytes == picture_bytes > 0
+    assert pipeline.in_flight.held_bytes == 0
+    assert pipeline.in_flight.peak_bytes > len(PLAIN)
+
+
+@pytest.mark.parametrize("data", [b"", b"not a picture"])
+def test_a_photograph_that_cannot_be_read_holds_nothing_afterwards(make, data):
+    pipeline = make(data)
+    assert pipeline.settle(JOB).state == "failed"
+    assert pipeline.in_flight.held_bytes == 0
+
+
 # --- a place ---
 
 
