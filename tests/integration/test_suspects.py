@@ -51,9 +51,14 @@ class Watch:
 def test_suspects_are_worked_on_alone_and_not_even_claimed_before(line, tmp_path):
     line.enqueue(write_pictures(tmp_path / "pictures", 12))
     _make_suspects(line, "0004.png", "0007.png")
+    held = job.c.uri.regexp_match("000[01].png$")
+    with line.database.engine.begin() as connection:
+        connection.execute(update(job).where(~held).values(due_at=text("now() + interval '1 hour'")))
     watch = Watch(0, 1)
     with line.working(watch):
         wait_for(lambda: watch.in_work == {0, 1}, "two that are held")
+        with line.database.engine.begin() as connection:
+            connection.execute(update(job).where(~held).values(due_at=text("now()")))
         wait_for(lambda: line.jobs()["0004.png"].published_at, "the suspect's message")
         jobs = line.jobs()
         assert {(jobs[name].state, jobs[name].attempts) for name in ("0004.png", "0007.png")} == {("queued", 0)}
