@@ -1,4 +1,7 @@
-"""The engine for model servers, against a real HTTP server in this process: what is asked, read and fails."""
+"""The engine for model servers, against a real HTTP server in this process: what is asked, read and fails.
+
+Long because each way in which a server can answer badly is a case of its own.
+"""
 
 import base64
 import io
