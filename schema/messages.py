@@ -21,15 +21,14 @@ JOB_CHANNEL = "globetag_job"
 """LISTEN/NOTIFY channel that wakes dispatchers. A wake-up only: losing a notification costs a second."""
 SUBMISSION_CHANNEL = "globetag_submission"
 """The same for rows of the table `submission`, which wake `globetag ingress`."""
+MODEL_CHANNEL = "globetag_model"
+"""The same for promotions, which wake workers."""
 
 LANES = {1: INTERACTIVE_QUEUE, 0: LOCATE_QUEUE}
 """The queue of each priority, the most urgent first. Both hold the same messages and share a dead-letter queue.
 
 Two queues, because not every broker knows priorities: quorum queues have two since RabbitMQ 4.0, pgmq has none.
 """
-
-MODEL_CHANNEL = "globetag_model"
-"""Likewise, of promotions, which wake workers."""
 
 DEFAULT_COLLECTION = "default"
 MAX_URI_CHARACTERS = 8192

