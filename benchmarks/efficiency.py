@@ -4,7 +4,8 @@ Ours: broker → claim → fetch → decode → gate → generation → place �
 worker does by default but further answers in doubt, so that both sides draw one answer for each image. Bare: the
 same engine object with the worker's prompt and sampling, called by as many threads with pictures that are decoded
 already. They take turns in one process with one loaded engine, each time with images that the engine has not seen,
-and the median of the ratios is reported.
+and the median of the ratios is reported. The engine works on half as many photographs at once as there are
+threads, so that in both its batch can be full: nothing else weighs so much in what an image costs it.
 
 The engine (vLLM's own process) is pinned to one core, and everything else (worker or threads that feed it, gate,
 Postgres, which is the broker too) to another. **That is a stand-in for a GPU**: as on a GPU, nothing but the model
@@ -61,7 +62,7 @@ class Size:
     rounds: int
 
 
-SIZES = {"tiny": Size(600, 5), "50ms": Size(200, 5)}
+SIZES = {"tiny": Size(1000, 5), "50ms": Size(400, 5)}
 QUICK = {"tiny": Size(200, 1)}
 DEEPER_LAYERS = 32
 
@@ -69,10 +70,10 @@ DEEPER_LAYERS = 32
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, help="pairs of turns for each model  [default: 5, quick: 1]")
-    parser.add_argument("--images", type=int, help="in one turn  [default: 600 and 200, quick: 200]")
+    parser.add_argument("--images", type=int, help="in one turn  [default: 1000 and 400, quick: 200]")
     parser.add_argument("--only", choices=tuple(SIZES), help="this model alone")
     parser.add_argument("--layers", type=int, default=DEEPER_LAYERS, help="of the dearer model")
-    parser.add_argument("--threads", type=int, default=Settings.model_fields["threads"].default)
+    parser.add_argument("--threads", type=int, default=64, help="of the worker; the engine's batch is half of it")
     parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.model:
@@ -165,7 +166,14 @@ def refuse_without_vllm() -> None:
 def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, list[float]]:
     """Images/s of each turn, bare and ours, and the engine's processor time over the time of ours."""
     settings = Settings(
-        home=home, model=str(model), clip=str(CLIP), engine="vllm", device="cpu", threads=threads, most_answers=1
+        home=home,
+        model=str(model),
+        clip=str(CLIP),
+        engine="vllm",
+        device="cpu",
+        threads=threads,
+        model_batch=threads // 2,
+        most_answers=1,
     )
     from worker.gate.clip import load_gate
     from worker.reason.engines.choose import engine_loader

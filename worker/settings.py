@@ -116,8 +116,10 @@ class Settings(BaseModel):
     )
     max_tokens: PositiveInt = Field(512, description="The longest answer, in tokens")
     temperature: Annotated[float, Field(ge=0)] = Field(0.0, description="0 draws the likeliest answer")
-    model_batch: PositiveInt = Field(
-        8, description="Photographs in one batch of transformers; threads should be twice that"
+    model_batch: PositiveInt | None = Field(
+        None,
+        description="Photographs that the model works on at once; threads should be twice that; unset: 8 in"
+        " transformers, in vllm as many as come",
     )
     most_answers: Annotated[int, Field(ge=1, le=32)] = Field(
         8, description="How often the LVLM is asked about one photograph at most; 1: never twice"
@@ -221,6 +223,11 @@ class Settings(BaseModel):
     @property
     def is_embedded(self) -> bool:
         return self.database_url is None
+
+    @property
+    def transformers_batch(self) -> int:
+        """Photographs in one batch of the engine `transformers`."""
+        return self.model_batch or 8
 
     @property
     def models_folder(self) -> Path:

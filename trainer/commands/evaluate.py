@@ -268,7 +268,7 @@ def _ask(
                 keep(prediction)
                 progress.advance(bar)
 
-            predictions = ask_all(asker, truths, threads=2 * settings.model_batch, on_done=done)
+            predictions = ask_all(asker, truths, threads=2 * settings.transformers_batch, on_done=done)
         identity = engine.identity
     source = f"{identity.name} {identity.version}" + (" (UNTRAINED)" if identity.untrained else "")
     return predictions, seen, source
@@ -279,7 +279,7 @@ def _loaded(settings: Settings, model: str, console: Console) -> "Iterator[Engin
     from worker.reason.engines.transformers import load_engine
 
     with console.status(f"loading {model} …"):
-        engine = load_engine(model, device=settings.device, max_batch=settings.model_batch)
+        engine = load_engine(model, device=settings.device, max_batch=settings.transformers_batch)
     try:
         yield engine
     finally:

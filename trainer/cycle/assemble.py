@@ -26,7 +26,7 @@ def plan_of(settings: Settings, *, min_labels: int | None = None) -> Plan:
         after_labels=settings.train_after_labels,
         rule=Rule(radius_km=settings.train_radius_km),
         sampling=Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature),
-        threads=2 * settings.model_batch,
+        threads=2 * settings.transformers_batch,
         limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
         fetch_limits=fetch_limits(settings),
         device=settings.device,
@@ -47,7 +47,7 @@ def parts_of(settings: Settings) -> Parts:
     def load_engine(name: str) -> Engine:
         from worker.reason.engines.transformers import load_engine as really
 
-        return really(name, device=settings.device, max_batch=settings.model_batch)
+        return really(name, device=settings.device, max_batch=settings.transformers_batch)
 
     return Parts(
         load_recipe=load_grpo_recipe,

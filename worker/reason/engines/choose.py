@@ -36,12 +36,12 @@ def engine_loader(settings: Settings) -> Callable[[str], Engine]:
         return lambda model: load_in_vllm(
             model,
             device=settings.device,
-            max_batch=settings.threads,  # no more can come at once
+            max_batch=settings.model_batch or settings.threads,  # no more can come at once
             gpu_memory_share=settings.gpu_memory_share,
         )
     from worker.reason.engines.transformers import load_engine
 
-    return lambda model: load_engine(model, device=settings.device, max_batch=settings.model_batch)
+    return lambda model: load_engine(model, device=settings.device, max_batch=settings.transformers_batch)
 
 
 def _best() -> Name:
