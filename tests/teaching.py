@@ -1,4 +1,4 @@
-"""Teachers for tests: real HTTP servers that know a photograph by its colour, and photographs with known places."""
+"""Teachers for tests: real HTTP servers that know a photograph by its colour; photographs with known places."""
 
 import base64
 import csv

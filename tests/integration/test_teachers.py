@@ -18,6 +18,11 @@ from trainer.commands import curate_plan, curate_run, curate_status
 from worker import exit_codes
 from worker.errors import SetupError
 
+pytestmark = pytest.mark.timeout(900)
+
+START_S = 200.0
+"""A process that starts on two busy cores has taken one minute."""
+
 
 @pytest.fixture
 def curate(database, monkeypatch):
@@ -133,7 +138,11 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice_that_was_answered(database,
         answered = set()
         for enough in (10, 25):
             process = start(database, *arguments)
-            wait_for(lambda: len(one.served) >= enough and len(two.served) >= enough, "questions")
+            wait_for(
+                lambda enough=enough: min(len(one.served), len(two.served)) >= enough,
+                "questions",
+                timeout_s=START_S,
+            )
             process.send_signal(signal.SIGKILL)
             process.communicate()
             under_way = [(row.sha256, row.teacher) for row in rows(database) if row.state == "asked"]
@@ -144,7 +153,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice_that_was_answered(database,
             answered = now
         gates["slow"].set()
         process = start(database, *arguments)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=START_S)
         assert process.returncode == exit_codes.DONE, said
         for name, server in servers.items():
             served = Counter(server.served)
@@ -184,9 +193,9 @@ def test_an_interrupted_run_lets_answers_arrive_and_goes_on(database, tmp_path):
         file = teachers_file(tmp_path / "teachers.yaml", one=(one.url, {"concurrency": 3}))
         arguments = ("--folder", folder, "--teachers", file, "--name", "stopped")
         process = start(database, *arguments)
-        wait_for(lambda: len(one.served) >= 5, "questions")
+        wait_for(lambda: len(one.served) >= 5, "questions", timeout_s=START_S)
         process.send_signal(signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=START_S)
         assert process.returncode == exit_codes.INTERRUPTED, said
         assert "run the same command again" in said
         assert {row.state for row in rows(database)} == {"answered"}
@@ -195,7 +204,7 @@ def test_an_interrupted_run_lets_answers_arrive_and_goes_on(database, tmp_path):
         assert stored.state == "interrupted"
         free.set()
         process = start(database, *arguments)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=START_S)
         assert process.returncode == exit_codes.DONE, said
         assert Counter(one.served) == dict.fromkeys(range(40), 1)
 
@@ -212,7 +221,7 @@ def test_two_runs_of_one_distillation_do_not_work_at_once(database, curate, tmp_
         file = teachers_file(tmp_path / "teachers.yaml", one=one.url)
         arguments = ("--folder", folder, "--teachers", file, "--name", "one")
         process = start(database, *arguments)
-        wait_for(lambda: one.questions, "a question")
+        wait_for(lambda: one.questions, "a question", timeout_s=START_S)
         try:
             with pytest.raises(SetupError, match="another process is at work on the distillation 'one'"):
                 curate(curate_run, *arguments)
@@ -220,7 +229,7 @@ def test_two_runs_of_one_distillation_do_not_work_at_once(database, curate, tmp_
             assert "its process has ended" not in said
         finally:
             free.set()
-            process.communicate(timeout=60)
+            process.communicate(timeout=START_S)
     assert process.returncode == exit_codes.DONE
 
 
@@ -236,7 +245,10 @@ def sorry(_number):
 
 
 def german(number):
-    return f"<think>Das Haus {words(number or 0)} ist nicht sehr alt und die Dächer sind rot mit einem Schornstein auf dem Dach.</think><answer>country: Germany</answer>"
+    reasons = (
+        f"Das Haus {words(number or 0)} ist nicht sehr alt und die Dächer sind rot mit einem Schornstein darauf."
+    )
+    return f"<think>{reasons}</think><answer>country: Germany</answer>"
 
 
 def own_json(number):
