@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from trainer.commands import curate_score
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -206,3 +207,7 @@ def _where(members: Any) -> str:
     cells = len({member.cell for member in members})
     countries = len({member.country_code for member in members})
     return f"in {cells:,} cells of {countries:,} countries"
+
+
+command.add_command(curate_score.score_command, "score")
+command.add_command(curate_score.weights_command, "weights")
