@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.commands import curate_plan, curate_run, curate_status
+from trainer.commands import curate_score
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -212,3 +213,5 @@ def _where(members: Any) -> str:
 command.add_command(curate_plan.command, "plan")
 command.add_command(curate_run.command, "run")
 command.add_command(curate_status.command, "status")
+command.add_command(curate_score.score_command, "score")
+command.add_command(curate_score.weights_command, "weights")
