@@ -39,6 +39,14 @@ FATES_BY_TEACHER = text("""
     ORDER BY teacher, kept DESC, dropped_by, reason
 """)
 
+# How many samples a step could not judge, by the name of the measure that says so ("unjudged_visible").
+UNJUDGED = text("""
+    SELECT m.key AS measure, count(*) AS samples
+    FROM distilled_sample s CROSS JOIN LATERAL jsonb_each(s.measures) AS m(key, value)
+    WHERE s.distillation_id = :id AND starts_with(m.key, 'unjudged_') AND m.value = to_jsonb(1.0)
+    GROUP BY m.key ORDER BY m.key
+""")
+
 # Of each fate (kept, or a reason) so many samples (:kept, :dropped), drawn by chance but always the same.
 EXAMPLES = text("""
     SELECT * FROM (
@@ -55,8 +63,8 @@ EXAMPLES = text("""
     ORDER BY kept DESC, dropped_by, reason, place
 """)
 
-# What teachers say of at most :limit photographs, drawn by chance but always the same: for their agreement with each
-# other. Coordinate teachers have no sample, but a point.
+# What teachers say of at most :limit photographs, drawn by chance but always the same: for their agreement with
+# each other. Coordinate teachers have no sample, but a point.
 PLACES_SAID = text("""
     SELECT a.sha256, a.teacher, s.answer, a.lat, a.lon
     FROM teacher_answer a

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from trainer.commands import curate_export, curate_report
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -160,6 +161,10 @@ def consent(collection: str, grant: bool | None, by: str | None) -> None:
             )
     said = "may" if grant else "must not"
     click.echo(f"models {said} be trained on the photographs of {collection}")
+
+
+for _each in (curate_export, curate_report):
+    command.add_command(_each.command)
 
 
 def _curate(options: _Options) -> None:

@@ -195,7 +195,7 @@ def _tagged(pattern: re.Pattern[str], text: str) -> str | None:
 
 def _open(file: Path) -> Any:
     try:
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise SetupError("parquet needs pyarrow, which comes with `pip install globetag[train]`") from error
     try:

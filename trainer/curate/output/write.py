@@ -323,7 +323,7 @@ def _picture(sample: Kept, fetch: Fetch, limits: Limits, reduce_above_mb: float)
 def _arrow() -> tuple[Any, Any]:
     try:
         import pyarrow as pa
-        import pyarrow.parquet as parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise SetupError("parquet needs pyarrow, which comes with `pip install globetag[train]`") from error
     return pa, parquet
