@@ -190,7 +190,14 @@ def test_the_page_asks_nobody_and_escapes_what_teachers_say(atlas, globetag, tmp
     assert "script" not in read.tags and "&lt;script&gt;" in page
     assert all(link.startswith(("data:image/", "#")) for link in read.links)
     summary = summarise(database.engine, "scenes")
-    for word in ("not visible", "not judged", "visible", "is quarantined", "refused"):
+    for word in (
+        "not visible",
+        "not judged",
+        "visible",
+        "is quarantined",
+        "the same for every photograph",
+        "refused",
+    ):
         assert word in page
     assert f">{summary.kept}</dd>" in page
     assert page.count("data:image/jpeg") > 5

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Engine
 
 from schema import queries
-from trainer.curate.opinions import Step
+from trainer.curate.opinions import CueSeen, Step
 from trainer.curate.originals import Fetch, Original, OriginalChanged
 from trainer.curate.output.rows import cues_of
 from trainer.curate.output.summary import Agreement, Summary, agreements, sentence, summarise
@@ -45,6 +45,12 @@ _TITLES = {
     Step.AGREEMENT: "Do the teachers agree?",
     Step.VISIBLE: "Is it to be seen?",
 }
+_DROPPED = {
+    Step.LOCATABLE: "not to be located",
+    Step.PLACE: "not the known place",
+    Step.AGREEMENT: "the teachers do not agree",
+    Step.VISIBLE: "not to be seen",
+}
 _LEADS = {
     Step.LOCATABLE: "A teacher that calls a photograph not locatable and names a place all the same is guessing.",
     Step.PLACE: "The place named is held against the one that metadata or a person gives, by distance and by the"
@@ -54,6 +60,8 @@ _LEADS = {
     Step.VISIBLE: "Things that the reasoning names are looked for in the photograph. One that is not there makes"
     " the reasoning worth nothing, however right the place.",
 }
+_ORDER = {False: 0, True: 1, None: 2}
+"""What is not there comes first: it is what a person looks for."""
 _TROUBLES = {
     "unreachable": "could not be reached",
     "timeout": "took too long",
@@ -85,7 +93,6 @@ class _Card:
     chosen: bool
     heading: str
     known: str
-    why: str
     figures: tuple[str, ...]
     reasoning: str
     cues: tuple[_Cue, ...]
@@ -108,6 +115,7 @@ class _Section:
 
     step: str
     title: str
+    dropped: str
     lead: str
     before: int
     after: int
@@ -165,6 +173,7 @@ def _contents(engine: Engine, summary: Summary, fetch: Fetch) -> dict[str, Any]:
         "troubles": [_trouble(row, summary) for row in troubles],
         "pairs": agreements(engine, summary.id),
         "trouble_words": _TROUBLES,
+        "quarantined": {each.name: _quarantined(each.quarantined) for each in summary.teachers},
         "table": _matrix,
     }
 
@@ -185,6 +194,7 @@ def _sections(summary: Summary, rows: Sequence[Any], pictures: "_Pictures") -> l
             _Section(
                 step=str(each.step),
                 title=_TITLES[each.step],
+                dropped=_DROPPED[each.step],
                 lead=_LEADS[each.step],
                 before=each.before,
                 after=each.after,
@@ -227,19 +237,18 @@ def _card(row: Any, pictures: _Pictures) -> _Card:
         chosen=row.chosen,
         heading=_place(answer.city, answer.region, answer.country) or "No place",
         known=_place(row.city, row.region, row.country) or f"{row.lat:.3f}, {row.lon:.3f}",
-        why="" if row.kept else sentence(row.reason),
         figures=tuple(_figures(row.measures)),
         reasoning=plain(row.reasoning, _MAX_REASONING_CHARS),
-        cues=tuple(_cue(cue.text, cue.visible, cue.by, cue.score) for cue in cues_of(row.cues)),
+        cues=tuple(_cue(cue) for cue in sorted(cues_of(row.cues), key=lambda cue: _ORDER[cue.visible])),
         name=file_name(row.uri),
         thumbnail=pictures.of(row.sha256, row.uri),
     )
 
 
-def _cue(text: str, visible: bool | None, by: str, score: float | None) -> _Cue:
-    standing = {True: "visible", False: "missing", None: "unjudged"}[visible]
-    figure = "" if score is None else f" {score:.2f}"
-    return _Cue(plain(text, 120), standing, plain(f"{by}{figure}".strip(), 80))
+def _cue(cue: CueSeen) -> _Cue:
+    standing = {True: "visible", False: "missing", None: "unjudged"}[cue.visible]
+    figure = "" if cue.score is None else f" {cue.score:.2f}"
+    return _Cue(plain(cue.text, 120), standing, plain(f"{cue.by}{figure}".strip(), 80))
 
 
 def _figures(measures: dict[str, float]) -> list[str]:
@@ -250,7 +259,8 @@ def _figures(measures: dict[str, float]) -> list[str]:
     if "locatable_share" in measures:
         said.append(f"{measures['locatable_share']:.0%} of the verdicts say that it can be told.")
     if "distance_km" in measures:
-        said.append(f"Named {distance(measures['distance_km'])} from the known point.")
+        from_where = "" if measures.get("fineness", 3) >= 3 else ", counted from the point that stands for it"
+        said.append(f"It lies {distance(measures['distance_km'])} from the known point{from_where}.")
     if "agreeing_share" in measures:
         said.append(f"{measures['agreeing_share']:.0%} of what the others say goes with it.")
     elif "support" in measures:
@@ -270,6 +280,12 @@ def _trouble(row: Any, summary: Summary) -> _Trouble:
         raw=plain(row.raw, _MAX_RAW_CHARS),
         name=file_name(row.uri),
     )
+
+
+def _quarantined(told: str | None) -> str:
+    """Why nothing of a teacher is used, in words."""
+    word, _, detail = (told or "").partition(": ")
+    return plain(f"{_TROUBLES.get(word, word)}. {detail}".strip(), 300)
 
 
 def _matrix(pairs: Sequence[Agreement], one: str, other: str) -> str:
