@@ -87,7 +87,7 @@ class Distillation:
         with self.engine.begin() as connection:
             given = {
                 "name": name,
-                "source": orjson.dumps({"kind": "folder", "what": str(self.folder)}).decode(),
+                "source": orjson.dumps({"kind": "folder", "folder": str(self.folder)}).decode(),
                 "collection": None,
                 "curation_id": None,
                 "teachers": orjson.dumps(teachers).decode(),

@@ -99,3 +99,9 @@ CUES_SEEN = text("""
     ) seen
     GROUP BY sha256, distillation_id ORDER BY sha256
 """)
+
+# Of photographs (:sha256) those that another distillation than :own has had answers about, and is done with.
+ASKED_BEFORE = text("""
+    SELECT DISTINCT p.sha256 FROM distilled p JOIN distillation d ON d.id = p.distillation_id
+    WHERE p.sha256 = ANY(CAST(:sha256 AS text[])) AND p.state = 'done' AND d.name <> :own
+""")

@@ -162,9 +162,8 @@ def source_words(source: Mapping[str, Any]) -> str:
     """Where the photographs come from, without the paths of this machine."""
     kind = str(source.get("kind", "unknown"))
     if kind == "curation":
-        return f"curation {source.get('curation_id') or source.get('id') or source.get('what') or ''}".strip()
-    what = next((str(source[key]) for key in ("what", "folder", "path") if source.get(key)), "")
-    name = PurePosixPath(what).name
+        return f"curation {source.get('curation') or ''}".strip()
+    name = PurePosixPath(str(source.get("folder") or "")).name
     return {"folder": f"the folder {name}", "mp16": f"MP-16 in {name}"}.get(kind, f"{kind} {name}".strip())
 
 
