@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from trainer.commands import curate_export, curate_report
+from trainer.commands import curate_export, curate_plan, curate_report, curate_run, curate_status
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -163,10 +163,6 @@ def consent(collection: str, grant: bool | None, by: str | None) -> None:
     click.echo(f"models {said} be trained on the photographs of {collection}")
 
 
-for _each in (curate_export, curate_report):
-    command.add_command(_each.command)
-
-
 def _curate(options: _Options) -> None:
     import orjson
 
@@ -211,3 +207,10 @@ def _where(members: Any) -> str:
     cells = len({member.cell for member in members})
     countries = len({member.country_code for member in members})
     return f"in {cells:,} cells of {countries:,} countries"
+
+
+command.add_command(curate_plan.command, "plan")
+command.add_command(curate_run.command, "run")
+command.add_command(curate_status.command, "status")
+command.add_command(curate_report.command, "report")
+command.add_command(curate_export.command, "export")
