@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from trainer.commands import curate_export, curate_plan, curate_report, curate_run, curate_score, curate_status
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -206,3 +207,12 @@ def _where(members: Any) -> str:
     cells = len({member.cell for member in members})
     countries = len({member.country_code for member in members})
     return f"in {cells:,} cells of {countries:,} countries"
+
+
+command.add_command(curate_plan.command, "plan")
+command.add_command(curate_run.command, "run")
+command.add_command(curate_status.command, "status")
+command.add_command(curate_score.score_command, "score")
+command.add_command(curate_score.weights_command, "weights")
+command.add_command(curate_report.command, "report")
+command.add_command(curate_export.command, "export")
