@@ -6,7 +6,6 @@ the photographs are plain coloured squares.
 
 import base64
 import io
-from dataclasses import dataclass, field
 
 import pytest
 from PIL import Image
@@ -16,9 +15,10 @@ from schema.tables import distillation, teacher_answer, training_run
 from tests.chat_server import MODEL, Server, answered, choice, pictures_of
 from tests.integration.test_cycle import Shop, cities  # noqa: F401 (a fixture)
 from trainer.curate.opinions import CueSeen
+from trainer.curate.see.seeing import Eyes
 from trainer.cycle.cycle import run_cycle
 from trainer.cycle.runs import Asked, cancel, take
-from trainer.cycle.taught import Blind, Teachers, not_asked, with_cues
+from trainer.cycle.taught import Teachers, not_asked, with_cues
 from worker.settings import Settings
 
 
@@ -62,25 +62,14 @@ class Teaching(Server):
         return reply
 
 
-@dataclass(frozen=True)
-class Oracle:
-    """Sees a wall on every photograph, and a tower on none."""
-
-    similarity: object = None
-    parameters: dict = field(default_factory=lambda: {"visible": "an oracle"})
-
-    def visible(self, fetch, limits):
-        return lambda samples: [
-            [CueSeen("a wall", True, "the oracle", 1.0), CueSeen("a tower", False, "the oracle", 0.0)]
-            for _ in samples
-        ]
+WALL, TOWER = CueSeen("a wall", True, "an oracle", 1.0), CueSeen("a tower", False, "an oracle", 0.0)
 
 
-class Tolerant(Oracle):
-    """What it sees is all there: each sample passes."""
-
-    def visible(self, fetch, limits):
-        return lambda samples: [[CueSeen("a wall", True, "the oracle", 1.0)] for _ in samples]
+def sees(*cues):
+    """Sees the same on every photograph."""
+    return lambda settings, fetch, *, limits: Eyes(
+        visible=lambda samples: [list(cues) for _ in samples], described={"matcher": {"name": "an oracle"}}
+    )
 
 
 @pytest.fixture
@@ -118,7 +107,7 @@ def columns_of(shop):
 def test_what_teachers_name_and_is_there_fills_the_questions(shop, teachers_file, cities):  # noqa: F811
     with Teaching(cities) as one, Teaching(cities) as other:
         path = teachers_file(one=one.url, other=other.url)
-        done = shop.run(teach=Teachers(settings_of(shop, path), Oracle()))
+        done = shop.run(teach=Teachers(settings_of(shop, path), sees(WALL, TOWER)))
     assert done.state == "done", done.detail
     metrics = told(shop, done)
     asked = metrics["questions"]
@@ -133,20 +122,20 @@ def test_what_teachers_name_and_is_there_fills_the_questions(shop, teachers_file
     with shop.engine.connect() as connection:
         [row] = connection.execute(select(distillation)).all()
     assert (row.name, row.state, row.curation_id) == (f"training run {done.id}", "done", done.curation_id)
-    assert row.parameters["visible"] == "an oracle"
+    assert row.parameters["matcher"] == {"name": "an oracle"}
 
 
 def test_nobody_is_asked_twice_about_what_is_known(shop, teachers_file, cities):  # noqa: F811
     shop.trainer.knows = 30  # no better than what serves: refused, so that its labels come again
     with Teaching(cities) as one, Teaching(cities) as other:
         path = teachers_file(one=one.url, other=other.url)
-        shop.run(teach=Teachers(settings_of(shop, path), Tolerant()))
+        shop.run(teach=Teachers(settings_of(shop, path), sees(WALL)))
         before = len(one.asked_about)
         shop.label(30)
-        done = shop.run(teach=Teachers(settings_of(shop, path), Tolerant()))
+        done = shop.run(teach=Teachers(settings_of(shop, path), sees(WALL)))
         assert len(set(one.asked_about)) == len(one.asked_about)
     assert told(shop, done)["teachers"]["asked"] == len(one.asked_about) - before
-    again = shop.run(teach=Teachers(settings_of(shop), Tolerant()))
+    again = shop.run(teach=Teachers(settings_of(shop), sees(WALL)))
     metrics = told(shop, again)
     assert metrics["teachers"]["without"] == "GLOBETAG_TEACHERS is not set"
     assert metrics["teachers"]["looked_at"] == metrics["questions"] > 0, "what was found before is used"
@@ -175,7 +164,7 @@ def test_teachers_that_cannot_be_asked_fail_nothing(shop, teachers_file, tmp_pat
         path = tmp_path / "none.yaml"
     elif fault == "not YAML":
         path.write_text("teachers: [")
-    done = shop.run(teach=Teachers(settings_of(shop, path), Oracle()))
+    done = shop.run(teach=Teachers(settings_of(shop, path), sees(WALL, TOWER)))
     assert done.state == "done", done.detail
     reason = told(shop, done)["teachers"]["without"]
     assert {"nobody answers": "no teacher can be asked", "no such file": "cannot be read", "not YAML": "not YAML"}[
@@ -189,7 +178,7 @@ def test_one_that_is_away_leaves_the_other_and_is_told(shop, teachers_file, citi
         pass
     with Teaching(cities) as one:
         path = teachers_file(one=one.url, gone=gone.url)
-        done = shop.run(teach=Teachers(settings_of(shop, path), Oracle(), patience_s=0.5))
+        done = shop.run(teach=Teachers(settings_of(shop, path), sees(WALL, TOWER), patience_s=0.5))
     metrics = told(shop, done)["teachers"]
     assert done.state == "done" and metrics["asked"] == len(one.asked_about)
     assert list(metrics["away"]) == ["gone"]
@@ -198,9 +187,10 @@ def test_one_that_is_away_leaves_the_other_and_is_told(shop, teachers_file, citi
 def test_with_nobody_to_look_nothing_is_made_up(shop, teachers_file, cities):  # noqa: F811
     with Teaching(cities) as one, Teaching(cities) as other:
         path = teachers_file(one=one.url, other=other.url)
-        done = shop.run(teach=Teachers(settings_of(shop, path), Blind()))
+        done = shop.run(teach=Teachers(settings_of(shop, path)))
     metrics = told(shop, done)
     assert metrics["teachers"]["asked"] > 0 and metrics["teachers"]["looked_at"] == 0
+    assert any("nobody looks" in note for note in metrics["teachers"]["notes"])
     assert "visual" in metrics["cannot_judge"]
 
 
@@ -212,7 +202,7 @@ def test_a_cancelled_run_stops_asking_and_keeps_what_was_said(shop, teachers_fil
     with Teaching(cities, during) as one:
         path = teachers_file(one=one.url)
         with take(shop.engine, Asked("person", "knows-30", "atlas_cpu")) as run:
-            run_cycle(run, shop.plan, shop.parts(teach=Teachers(settings_of(shop, path), Oracle())))
+            run_cycle(run, shop.plan, shop.parts(teach=Teachers(settings_of(shop, path), sees(WALL, TOWER))))
     with shop.engine.connect() as connection:
         row = connection.execute(select(training_run)).one()
         state = connection.execute(select(distillation.c.state)).scalar_one()

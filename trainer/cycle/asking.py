@@ -12,7 +12,7 @@ from trainer.curate.originals import Fetch
 from trainer.curate.sources import subjects_of_curation
 from trainer.curate.teachers import read_teachers
 from trainer.cycle.runs import Run
-from trainer.cycle.taught import NAME, Eyes, Telling
+from trainer.cycle.taught import NAME, OpenEyes, Telling
 from worker.errors import SetupError
 from worker.intake.limits import Limits
 from worker.settings import Settings
@@ -24,7 +24,7 @@ def ask_teachers(
     curated: Stored,
     new: frozenset[str],
     fetch: Fetch,
-    eyes: Eyes,
+    open_eyes: OpenEyes,
     patience_s: float,
 ) -> dict[str, Any]:
     """Asks about the photographs `new` of a curation, and verifies; what came of it, for the run's metrics.
@@ -51,34 +51,41 @@ def ask_teachers(
         near_duplicate_cosine=settings.near_duplicate_cosine,
         patience_s=patience_s,
     )
+    came: dict[str, Any] = {"distillation": stored.name, "asked": len(subjects)}
     with run_lock(engine, stored):
         try:
             asked = _ask(run, stored, surroundings)
             counts: dict[str, Any] = {"asked": asked.to_json()}
-            kept = None
             if not asked.interrupted:
                 run.stage("verifying what teachers say")
-                judged = verify_distillation(
-                    engine,
-                    stored.id,
-                    similarity=eyes.similarity,
-                    visible=eyes.visible(fetch, surroundings.limits),
-                    parameters=eyes.parameters,
-                )
-                counts["judged"], kept = judged.to_json(), judged.counts.kept
+                counts["judged"] = _judge(settings, stored, surroundings, run, open_eyes, came)
         except BaseException as error:
             told = str(error) if isinstance(error, SetupError) else f"{type(error).__name__} ended the run."
             finish(engine, stored, "failed", told, stored.counts)
             raise
         detail = "Interrupted with its training run." if asked.interrupted else None
         finish(engine, stored, "interrupted" if asked.interrupted else "done", detail, counts)
-    return {
-        "distillation": stored.name,
-        "asked": len(subjects),
-        "kept": kept,
-        "away": asked.away,
-        "quarantined": asked.quarantined,
-    }
+    return came | {"away": asked.away, "quarantined": asked.quarantined}
+
+
+def _judge(
+    settings: Settings,
+    stored: Distillation,
+    surroundings: Surroundings,
+    run: Run,
+    open_eyes: OpenEyes,
+    came: dict[str, Any],
+) -> dict[str, Any]:
+    """Verifies; adds to `came` what was kept, and what nobody could look at."""
+    eyes = open_eyes(settings, surroundings.fetch, limits=surroundings.limits)
+    try:
+        judged = verify_distillation(
+            run.engine, stored.id, similarity=eyes.similarity, visible=eyes.visible, parameters=eyes.described
+        )
+    finally:
+        eyes.close()
+    came |= {"kept": judged.counts.kept, "notes": list(eyes.notes)}
+    return judged.to_json()
 
 
 def _ask(run: Run, stored: Distillation, surroundings: Surroundings) -> Asked:

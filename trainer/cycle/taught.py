@@ -9,7 +9,7 @@ Without teachers, and where none answers, the run goes on with what is known: no
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from schema import queries
 from trainer.curate.manifest import Stored
 from trainer.curate.originals import Fetch
 from trainer.curate.output.rows import cues_of, visible
-from trainer.curate.verify import Similarity, Visible
+from trainer.curate.see.seeing import Eyes, open_eyes
 from trainer.cycle.runs import Run, RunCancelled, RunInterrupted, RunTaken
 from trainer.cycle.sources import Questions
 from trainer.grpo.questions import Question
@@ -33,27 +33,10 @@ log = logging.getLogger(__name__)
 _TELL_EVERY_S = 5.0
 
 
-class Eyes(Protocol):
-    """What verification looks with: see `trainer.curate.verify`. `parameters` names it, for the stored row."""
+class OpenEyes(Protocol):
+    """What verification looks and compares with, as `trainer.curate.see.seeing.open_eyes` loads it."""
 
-    @property
-    def similarity(self) -> Similarity | None: ...
-
-    @property
-    def parameters(self) -> Mapping[str, Any]: ...
-
-    def visible(self, fetch: Fetch, limits: Limits) -> Visible | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Blind:
-    """Nobody looks: reasons are not compared, and what they name is not judged."""
-
-    similarity: Similarity | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-
-    def visible(self, fetch: Fetch, limits: Limits) -> Visible | None:  # noqa: ARG002
-        return None
+    def __call__(self, settings: Settings, fetch: Fetch, *, limits: Limits) -> Eyes: ...
 
 
 class Teach(Protocol):
@@ -71,7 +54,7 @@ class Teachers:
     """
 
     settings: Settings
-    eyes: Eyes = field(default_factory=Blind)
+    open_eyes: OpenEyes = open_eyes
     patience_s: float = 300.0
 
     def __call__(self, run: Run, curated: Stored, asked: Questions, fetch: Fetch) -> Questions:
@@ -103,7 +86,7 @@ class Teachers:
         if not new:
             return {"asked": 0}
         run.stage("asking teachers")
-        return ask_teachers(self.settings, run, curated, new, fetch, self.eyes, self.patience_s)
+        return ask_teachers(self.settings, run, curated, new, fetch, self.open_eyes, self.patience_s)
 
 
 NAME = "training run"
