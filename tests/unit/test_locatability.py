@@ -46,7 +46,7 @@ def test_without_a_heavy_class_the_threshold_is_out_of_reach():
     assert score({"building": 1.0}, STREET).value == pytest.approx(0.228)
     assert STREET.largest_score == 1.0
     # By the fitted line of the facts (0.185 + 0.858 x road), 0.4 is a quarter of the picture.
-    assert (0.4 - 0.185) / 0.858 == pytest.approx(0.25, abs=0.005)
+    assert pytest.approx(0.25, abs=0.005) == (0.4 - 0.185) / 0.858
 
 
 shares = st.lists(st.floats(0.001, 1), min_size=6, max_size=6).map(
