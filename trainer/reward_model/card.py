@@ -17,7 +17,8 @@ KEY = "reward_model"
 class RewardCard:
     """`target` is a `trainer.reward_model.data.Target`, `words` are the yes and the no.
 
-    `system` is what it was told, and must be told again: asked in other words it is another judge. `held_out` are figures on places that were not trained on: `raw`, and `calibrated` by the others of them.
+    `system` is what it was told, and must be told again: asked in other words it is another judge. `held_out` are
+    figures on places that were not trained on: `raw`, and `calibrated` by the others of them.
     """
 
     target: str

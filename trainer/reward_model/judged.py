@@ -33,7 +33,7 @@ def _said(rows: Iterable[tuple[str, Judged]], target: Target, left_out: Counter[
                 image=truth.image,
                 reasoning=answer.reasoning,
                 right=target.right(truth, prediction),
-                verdict=None,
+                verdict=not answer.abstains,
                 lat=truth.lat,
                 lon=truth.lon,
                 taken_by=truth.photographer,
