@@ -74,6 +74,7 @@ class LeftOut(StrEnum):
     UNDECIDED = "undecided"
     NO_PICTURE = "no_picture"
     NO_RIGHTS = "no_rights"
+    HELD_OUT = "held_out"
 
     @property
     def sentence(self) -> str:
@@ -86,6 +87,7 @@ _SENTENCES = {
     LeftOut.UNDECIDED: "neither an outcome nor a majority of verdicts says yes or no",
     LeftOut.NO_PICTURE: "its picture is not there any more, or another one",
     LeftOut.NO_RIGHTS: "it may not be trained on",
+    LeftOut.HELD_OUT: "a curation holds it out: models are judged by it and never learn from it",
 }
 
 
@@ -150,7 +152,7 @@ def labelled(said: Iterable[Said], left_out: Mapping[LeftOut, int] | None = None
     of_photograph: dict[str, list[Said]] = defaultdict(list)
     for each in said:
         of_photograph[each.photograph].append(each)
-    counts: Counter[LeftOut] = Counter(left_out or {})
+    counts: Counter[LeftOut] = Counter(left_out or {})  # what is said has been read, and counted, by now
     grid, samples = Grid(CELL_KM), []
     for photograph, all_said in of_photograph.items():
         verdict = majority(each.verdict for each in all_said)
