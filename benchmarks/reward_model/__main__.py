@@ -26,7 +26,7 @@ from benchmarks.reward_model.figures import figures_of
 from trainer.reward_model.recipe import load_reward_recipe
 from worker.settings import load
 
-FORMAT = "reward_model/1"
+FORMAT = "reward_model/2"
 SEEDS = (0, 1, 2)
 CHECKPOINT = "vlm-best"
 SCENES = {"calibration": 2000, "test": 1000, "shift": 1000}

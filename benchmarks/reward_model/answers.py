@@ -1,4 +1,4 @@
-"""What reward models and gates said of each judged scene, kept as JSON: figures can be worked out again from it."""
+"""What reward models and gates said of each judged scene, kept so that figures can be worked out again: JSON."""
 
 import json
 from collections.abc import Sequence
@@ -52,13 +52,13 @@ def write(file: Path, key: str, studies: Sequence[Study]) -> None:
     """One scene a line. `key` names weights, world and recipe."""
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_suffix(".new")
-    beside.write_text(json.dumps({"key": key, "studies": [_packed(each) for each in studies]}).replace("[[", "[\n[")
-                      .replace("], [", "],\n[") + "\n", encoding="utf-8")  # fmt: skip
+    said = json.dumps({"key": key, "studies": [_packed(each) for each in studies]})
+    beside.write_text(said.replace("[[", "[\n[").replace("], [", "],\n[") + "\n", encoding="utf-8")
     beside.replace(file)
 
 
 def read(file: Path, key: str) -> list[Study]:
-    """None where there is no file, or one about other weights, another world or another recipe."""
+    """Empty where there is no file, or one about other weights, another world or another recipe."""
     if not file.is_file():
         return []
     kept = json.loads(file.read_bytes())
@@ -66,15 +66,16 @@ def read(file: Path, key: str) -> list[Study]:
 
 
 def _packed(study: Study) -> dict[str, Any]:
-    rows = {split: [list(asdict(row).values()) for row in rows] for split, rows in study.rows.items()}
-    return asdict(study) | {"rows": {split: [[_short(each) for each in row] for row in all_rows]
-                                     for split, all_rows in rows.items()}}  # fmt: skip
+    rows = {
+        split: [[_short(each) for each in asdict(row).values()] for row in all_rows]
+        for split, all_rows in study.rows.items()
+    }
+    return asdict(study) | {"rows": rows}
 
 
 def _unpacked(packed: dict[str, Any]) -> Study:
-    return Study(
-        **packed | {"rows": {split: [Row(*row) for row in rows] for split, rows in packed["rows"].items()}}
-    )
+    rows = {split: [Row(*row) for row in all_rows] for split, all_rows in packed["rows"].items()}
+    return Study(**packed | {"rows": rows})
 
 
 def _short(value: Any) -> Any:

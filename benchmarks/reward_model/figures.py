@@ -114,14 +114,11 @@ def _calibration(studies: Sequence[Study], split: str) -> dict[str, float | None
     for name, chance_N in chances.items():
         figures[f"brier_{name}_{split}"] = brier(chance_N, right_N)
         figures[f"ece_{name}_{split}"] = calibration_error(chance_N, right_N)
-        print(
-            f"{split}, {name}: Brier {figures[f'brier_{name}_{split}']:.3f}, ECE {figures[f'ece_{name}_{split}']:.3f};"
-            + " chance and share by tenths: "
-            + ", ".join(
-                f"{each.mean_chance:.2f} {each.share_within:.2f}" for each in reliability(chance_N, right_N)
-            ),
-            flush=True,
+        tenths = ", ".join(
+            f"{each.mean_chance:.2f} {each.share_within:.2f}" for each in reliability(chance_N, right_N)
         )
+        said = f"Brier {figures[f'brier_{name}_{split}']:.3f}, ECE {figures[f'ece_{name}_{split}']:.3f}"
+        print(f"{split}, {name}: {said}; chance and share by tenths: {tenths}", flush=True)
     share = float(right_N.mean())
     figures[f"brier_same_for_all_{split}"] = share * (1 - share)
     return figures

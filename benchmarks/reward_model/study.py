@@ -23,7 +23,7 @@ from trainer.reward_model.train import asked, seen
 from trainer.sft.recipe import Recipe
 
 SYSTEM = "Can this be placed? yes no"
-"""Short, since each word costs the small model a token: with the words of serving a step takes four times as long."""
+"""Short, since each word costs the small model a token: with those of serving a step takes four times as long."""
 HELD_OUT_SHARE = 0.15
 JUDGED = ("test", "shift")
 _SWAP = 7

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from trainer.commands.train import command
 from trainer.grpo.recipe import load_grpo_recipe
 from trainer.judge.ranking import Ranking
 from trainer.reward_model import card as cards
-from trainer.reward_model.data import Target, parted
+from trainer.reward_model.data import Target, parted, with_outcomes
 from trainer.reward_model.judge import TOP, Judge
 from trainer.reward_model.make import ask, make
 from trainer.reward_model.train import asked
@@ -46,7 +46,8 @@ def made(untrained, sides, folder):
         on_step=lambda step, loss: told.append(step), on_asked=lambda count, of: told.append((count, of)),
     )  # fmt: skip
     assert told[: RECIPE.steps] == list(range(1, RECIPE.steps + 1))
-    assert told[-1] == (len(sides.held_out), len(sides.held_out))
+    graded = len(with_outcomes(sides.held_out))
+    assert told[-1] == (graded, graded)
     return made
 
 
@@ -55,47 +56,31 @@ def auroc(folder, held_out):
     return Ranking(np.array(p), np.array([sample.locatable for sample in held_out])).auroc()
 
 
-class Served:
-    """A folder behind an OpenAI-compatible endpoint: transformers in this process answers what vLLM would."""
-
-    def __init__(self, folder):
-        self._judge = Judge(folder)
-        self._server = Server(self._reply)
-
-    def _reply(self, body):
-        system, user = body["messages"]
-        picture, text = user["content"]
-        data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
-        [tokens] = self._judge.first_tokens(
-            [Prompt(system["content"], text["text"])], [Image.open(io.BytesIO(data)).convert("RGB")]
-        )
-        top = [{"token": token, "logprob": logprob} for token, logprob in tokens[: body["top_logprobs"]]]
-        logprobs = {"content": [{**top[0], "top_logprobs": top}]}
-        return 200, {"choices": [{"index": 0, "message": {"content": top[0]["token"]}, "logprobs": logprobs}]}
-
-    def first(self, body):
-        return self._reply(body)
-
-    def __enter__(self):
-        self._server.first = self._reply  # a judge is asked for one token, as the test server's own test is
-        return self._server.__enter__()
-
-    def __exit__(self, *given):
-        self._server.__exit__(*given)
+def answer(judge, body):
+    """What vLLM would answer to a chat completion, by transformers in this process."""
+    system, user = body["messages"]
+    picture, text = user["content"]
+    data = base64.b64decode(picture["image_url"]["url"].partition(",")[2])
+    [tokens] = judge.first_tokens(
+        [Prompt(system["content"], text["text"])], [Image.open(io.BytesIO(data)).convert("RGB")]
+    )
+    top = [{"token": token, "logprob": logprob} for token, logprob in tokens[: body["top_logprobs"]]]
+    logprobs = {"content": [{**top[0], "top_logprobs": top}]}
+    return 200, {"choices": [{"index": 0, "message": {"content": top[0]["token"]}, "logprobs": logprobs}]}
 
 
 @pytest.fixture(scope="module")
 def server(made):
-    served = Served(made.folder)
-    with served:
-        yield served._server
+    with Judge(made.folder) as judge, Server(partial(answer, judge)) as server:
+        server.first = server.reply  # a judge is asked for one token, as the test server's own test is
+        yield server
 
 
 # --- learning ---
 
 
 def test_it_learns_which_photographs_can_be_placed(untrained, made, sides):
-    trained, before = auroc(made.folder, sides.held_out), auroc(untrained, sides.held_out)
+    trained, before = (auroc(each, with_outcomes(sides.held_out)) for each in (made.folder, untrained))
     assert trained > 0.9
     assert trained > before + 0.2
     assert made.card.held_out["raw"]["auroc"] == pytest.approx(trained, abs=1e-6)
@@ -109,8 +94,9 @@ def test_the_folder_is_a_complete_checkpoint_with_its_calibration(untrained, mad
     assert cards.read(made.folder) == made.card
     assert (made.card.system, made.card.target) == (SYSTEM, "country")
     held_out = made.card.held_out
-    assert held_out["samples"] == len(sides.held_out)
-    assert sum(each["count"] for each in held_out["raw"]["reliability"]) == len(sides.held_out)
+    graded = with_outcomes(sides.held_out)
+    assert held_out["samples"] == len(graded)
+    assert sum(each["count"] for each in held_out["raw"]["reliability"]) == len(graded)
 
 
 def test_p_yes_is_that_of_the_engine_that_serves(made, sides):
@@ -155,7 +141,8 @@ def reward(made, server):
         rewards={
             "weights": {"locatable": 1.0},
             "locatable": {
-                "source": "judge", "overreach": 0.5, "slope": 1.0, "intercept": 0.0, "reward_model": str(made.folder),
+                "source": "judge", "overreach": 0.5, "slope": 1.0, "intercept": 0.0,
+                "reward_model": str(made.folder),
             },
             "judge": {"url": server.url, "model": "rm", "timeout_s": 60.0, "attempts": 1, "concurrency": 4,
                       "api_key_variable": ""},
@@ -164,37 +151,45 @@ def reward(made, server):
     return recipe.rewards.built(None, 512).rewards[0]
 
 
+def asked_as_in_grpo(reward, completions, numbers):
+    return reward(
+        completions,
+        id=[str(number) for number in numbers],
+        picture=[draw(number) for number in numbers],
+        completion_ids=[[1, 2, 3]] * len(completions),
+    )
+
+
 def test_served_over_http_it_is_the_locatability_reward(made, server):
     """What a GRPO run gets for answering and for abstaining, against the calibrated P(yes) of the weights."""
     numbers = range(5000, 5024)
+    abstains = {number: number % 3 == 0 for number in numbers}
     completions = [
-        "<think>A sign.</think><answer>country: unknown</answer>"
-        if number % 3 == 0
-        else "<think>A sign.</think><answer>country: France</answer>"
+        f"<think>A sign.</think><answer>country: {'unknown' if abstains[number] else 'France'}</answer>"
         for number in numbers
     ]
-    found = reward(made, server)(completions, id=[str(number) for number in numbers],
-                                 picture=[draw(number) for number in numbers])  # fmt: skip
+    found = asked_as_in_grpo(reward(made, server), completions, numbers)
     with Judge(made.folder) as judge:
         images = [decode(as_sent(draw(number))).image for number in numbers]
         raw = judge.p_yes([asked("A sign.", SYSTEM)] * len(images), images)
     for number, score, p in zip(numbers, found, raw, strict=True):
         chance = made.card.calibration(p)
-        assert score == pytest.approx(1 - chance if number % 3 == 0 else chance, abs=1e-4)
-    deciding_well = [score for number, score in zip(numbers, found, strict=True)
-                     if is_placeable(number) != (number % 3 == 0)]  # fmt: skip
-    assert np.mean(deciding_well) > 0.7
+        assert score == pytest.approx(1 - chance if abstains[number] else chance, abs=1e-4)
+    decided_well = [score for number, score in zip(numbers, found, strict=True)
+                    if is_placeable(number) != abstains[number]]  # fmt: skip
+    assert np.mean(decided_well) > 0.7
     body = server.asked[0]
     assert body["messages"][0]["content"] == SYSTEM
     assert body["messages"][1]["content"][1]["text"] == question("A sign.")
     assert (body["max_tokens"], body["logprobs"], body["temperature"]) == (1, True, 0.0)
 
 
-def test_the_served_logprobs_are_those_of_a_distribution(server, made):
-    reward(made, server)(["<think>B.</think><answer>country: France</answer>"], id=["1"], picture=[draw(1)])
-    with Judge(made.folder) as judge:
-        [tokens] = judge.first_tokens([asked("B.", SYSTEM)], [draw(1)])
-    assert 0.9 < sum(math.exp(logprob) for _, logprob in tokens) <= 1.0 + 1e-6
+def test_reasons_that_were_judged_once_are_not_asked_about_again(made, server):
+    before = len(server.asked)
+    said = "<think>B.</think><answer>country: France</answer>"
+    scores = reward(made, server)([said] * 4, id=["1"] * 4, picture=[draw(1)] * 4, completion_ids=[[1]] * 4)
+    assert len(set(scores)) == 1
+    assert len(server.asked) == before + 1
 
 
 # --- by the command ---
@@ -209,8 +204,8 @@ def written(tmp_path):
         rows.append(f"{number}.jpg,{one.subject.lat},{one.subject.lon},FR,France")
         answer = one.opinions[1].answer
         place = "unknown" if answer.abstains else answer.country
-        said.append({"id": f"{number}.jpg",
-                     "prediction": f"<think>{answer.reasoning}</think><answer>country: {place}</answer>"})  # fmt: skip
+        raw = f"<think>{answer.reasoning}</think><answer>country: {place}</answer>"
+        said.append({"id": f"{number}.jpg", "prediction": raw})
     (tmp_path / "truth.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
     return ["reward", "--truth", str(tmp_path / "truth.csv"), "--predictions", str(tmp_path / "said.jsonl")]

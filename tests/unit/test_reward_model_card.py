@@ -165,8 +165,12 @@ def test_recipes_are_called_by_their_names():
 
 @pytest.mark.parametrize(
     ("tokens", "found"),
-    [({"yes", "no", "Yes", "No"}, ("yes", "no")), ({"Yes", "No"}, ("Yes", "No")), ({" yes", " no", "Yes"}, (" yes", " no"))],
-)  # fmt: skip
+    [
+        ({"yes", "no", "Yes", "No"}, ("yes", "no")),
+        ({"Yes", "No"}, ("Yes", "No")),
+        ({" yes", " no", "Yes"}, (" yes", " no")),
+    ],
+)
 def test_the_words_are_single_tokens(tokens, found):
     def tokenizer(texts, add_special_tokens):
         assert not add_special_tokens

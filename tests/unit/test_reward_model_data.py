@@ -22,6 +22,7 @@ from trainer.reward_model.data import (
     labelled,
     majority,
     parted,
+    with_outcomes,
 )
 from trainer.reward_model.judged import from_judged
 from worker.errors import SetupError
@@ -146,9 +147,9 @@ def test_stored_predictions():
     )  # fmt: skip
     unknown = Prediction("a", Outcome.REFUSED, raw="<think>Fog.</think><answer>country: unknown</answer>")
     broken = Prediction("a", Outcome.UNPARSABLE, raw="<think>Fog.")
-    rows = [("m", Judged(truth, paris)), ("m", Judged(truth, unknown)), ("m", Judged(truth, broken)),
-            ("m", Judged(replace(truth, image=None), paris)), ("m", Judged(truth, replace(paris, raw=None)))]  # fmt: skip
-    found = from_judged(rows, Target.KM_25)
+    judged = [Judged(truth, each) for each in (paris, unknown, broken, replace(paris, raw=None))]
+    judged.append(Judged(replace(truth, image=None), paris))
+    found = from_judged((("m", each) for each in judged), Target.KM_25)
     assert [(sample.reasoning, sample.locatable, sample.by) for sample in found.samples] == [
         ("A tower.", True, By.OUTCOME),
         ("Fog.", True, By.OTHERS),
@@ -203,6 +204,13 @@ def test_the_sides_do_not_hang_on_the_order_of_samples():
     assert {sample.id for sample in one.train} == {sample.id for sample in other.train}
     assert {sample.id for sample in one.held_out} == {sample.id for sample in other.held_out}
     assert set(one.train) != set(parted(found, held_out_share=0.2, seed=4).train)
+
+
+def test_chances_are_calibrated_on_outcomes_where_there_are_enough():
+    outcomes = list(many(80).samples)
+    verdicts = [replace(sample, by=By.VERDICTS) for sample in outcomes]
+    assert with_outcomes([*outcomes, *verdicts]) == tuple(outcomes)
+    assert with_outcomes([*outcomes[:10], *verdicts]) == (*outcomes[:10], *verdicts)
 
 
 def test_balanced_keeps_all_of_the_rarer():

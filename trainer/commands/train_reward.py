@@ -1,4 +1,4 @@
-"""`globetag train reward`: a model that tells whether a photograph and the reasons given suffice to tell the place."""
+"""`globetag train reward`: a model that tells whether a photograph and the reasons given suffice to place it."""
 
 import time
 from pathlib import Path
@@ -182,9 +182,8 @@ def _tell(made: "Made") -> None:
     click.echo(f"on {said['samples']:,} samples of {said['cells']:,} places that it has not seen:")
     for name, title in (("raw", "as it says"), ("calibrated", "calibrated by the other places")):
         if (each := said[name]) is not None:
-            click.echo(
-                f"  {title}: AUROC {each['auroc']:.3f}, Brier {each['brier']:.3f}, calibration error {each['ece']:.3f}"
-            )
+            figures = f"AUROC {each['auroc']:.3f}, Brier {each['brier']:.3f}, calibration error {each['ece']:.3f}"
+            click.echo(f"  {title}: {figures}")
     if said["neither_yes_nor_no"]:
         click.echo(f"  of {said['neither_yes_nor_no']:,} it said neither yes nor no")
     click.echo(

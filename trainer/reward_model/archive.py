@@ -12,9 +12,9 @@ from itertools import chain
 from sqlalchemy import Engine
 
 from schema import queries
-from trainer.curate.labels import Known, Side, read_known
-from trainer.curate.distil.store import get, named
+from trainer.curate.distil.store import Distillation, find, named
 from trainer.curate.distil.verifying import cases_of
+from trainer.curate.labels import Known, Side, read_known
 from trainer.curate.opinions import Subject
 from trainer.curate.originals import Fetch, Original
 from trainer.curate.rights import refusal
@@ -26,6 +26,8 @@ from trainer.reward_model.data import Labelled, LeftOut, Picture, Target
 from trainer.reward_model.judged import from_judged
 from worker.intake.limits import Limits
 from worker.place.gazetteer import Gazetteer
+
+_LARGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,19 @@ def from_predictions(
 
 def from_distillation(engine: Engine, name: str, fetch: Fetch, limits: Limits, target: Target) -> Labelled:
     """What teachers said in the distillation of this name or number. Raises `SetupError` where there is none."""
-    distillation = get(engine, int(name)) if name.isdecimal() else named(engine, name)
-    cases = chain.from_iterable(cases_of(engine, distillation))
+    cases = chain.from_iterable(cases_of(engine, _distillation(engine, name)))
     return from_cases(cases, opener(usable(engine, fetch, limits)), target, Gazetteer.load())
+
+
+def _distillation(engine: Engine, name: str) -> Distillation:
+    """By name, or by number where none has the name."""
+    if find(engine, name) is None and name.isdecimal():
+        with engine.connect() as connection:
+            given = {"id": min(int(name), _LARGEST_ID)}
+            row = connection.execute(queries.distil.READ_DISTILLATION_BY_ID, given).one_or_none()
+        if row is not None:
+            return Distillation.of(row)
+    return named(engine, name)
 
 
 def opener(allowed: Usable) -> Callable[[Subject], Picture | LeftOut]:

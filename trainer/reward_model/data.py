@@ -209,6 +209,15 @@ def parted(found: Labelled, *, held_out_share: float, seed: int) -> Parted:
     return Parted(train, tuple(held_out), len(rest) - len(free), len(free) - len(train))
 
 
+def with_outcomes(held_out: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Those that rest on their own outcome, where there are enough of both kinds; else all.
+
+    A chance is calibrated against what happened; a verdict is an opinion about what could happen.
+    """
+    outcomes = [sample for sample in held_out if sample.by is By.OUTCOME]
+    return tuple(held_out if _too_few(outcomes, MIN_HELD_OUT_OF_EACH) else outcomes)
+
+
 def balanced(samples: Sequence[Sample], *, seed: int) -> tuple[Sample, ...]:
     """As many yes as no: all of the rarer, and of the commoner as many, drawn by chance. In their order."""
     sides = {vote: [sample for sample in samples if sample.locatable is vote] for vote in (True, False)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.reward_model import card as cards
 from trainer.reward_model.calibrate import calibrated
-from trainer.reward_model.data import Parted, Sample, Target, told
+from trainer.reward_model.data import By, Parted, Sample, Target, told, with_outcomes
 from trainer.reward_model.train import OnStep, asked, asked_hash, seen, train, words_of
 from trainer.rewards.locatable import SYSTEM
 from trainer.sft.recipe import Recipe
@@ -42,7 +42,8 @@ def make(
     on_asked: OnAsked | None = None,
     device: str | None = None,
 ) -> Made:
-    """Trains on `parted.train` and calibrates on `parted.held_out`. `system` is what the judge is told.
+    """Trains on `parted.train` and calibrates on `parted.held_out`, on what has an outcome of its own where there is
+    enough of it. `system` is what the judge is told.
 
     Where `output` holds the same training already (recipe, samples, seed, base) and was not calibrated, for it was
     interrupted, only that is done. Raises `SetupError` for any other occupied output, and what training and
@@ -65,7 +66,7 @@ def make(
             base, parted.train, recipe, output,
             seed=seed, about=about, system=system, on_step=on_step, device=device,
         )  # fmt: skip
-    held_out = parted.held_out
+    held_out = with_outcomes(parted.held_out)
     p_yes = list(
         ask(output, held_out, max_pixels=recipe.max_pixels, system=system, device=device, on_asked=on_asked)
     )
@@ -75,6 +76,7 @@ def make(
         [sample.cell for sample in held_out],
         seed=seed,
     )
+    figures["by"] = {str(by): sum(sample.by is by for sample in held_out) for by in By}
     made = cards.RewardCard(str(target), _words(output), system, calibration, figures)
     cards.write(output, made)
     return Made(output, made, was_trained)
