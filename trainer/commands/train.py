@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trainer.commands import train_calibrate, train_gate, train_grpo
+from trainer.commands import train_calibrate, train_gate, train_grpo, train_reward
 from trainer.commands import train_runs as runs
 from worker.settings import load
 
@@ -20,7 +20,7 @@ def command() -> None:
     """Tune models, by hand or by themselves. `globetag evaluate` says what came of it."""
 
 
-for _each in (train_gate, train_grpo):
+for _each in (train_gate, train_grpo, train_reward):
     command.add_command(_each.command)
 for _one in (
     train_calibrate.calibrate,

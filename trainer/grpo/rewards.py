@@ -1,9 +1,11 @@
 """The rewards of a recipe: which ones, their weights and figures, and the set that is built of them."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trainer.reward_model.card import read
 from trainer.rewards.base import Reward
 from trainer.rewards.calibration import Calibration
 from trainer.rewards.endpoint import Endpoint
@@ -45,12 +47,26 @@ class Visual(_Frozen):
 
 class Decided(_Frozen):
     """See `trainer.rewards.locatable`. `source` is where P(placeable) comes from: the column `p_placeable` of the
-    questions, or the judge. `slope` and `intercept` calibrate the judge; 1 and 0 change nothing."""
+    questions, or the judge. `slope` and `intercept` calibrate the judge; 1 and 0 change nothing.
+
+    `reward_model` is the folder of a reward model (`trainer.reward_model`) that the judge's server serves: its
+    card has the calibration and the words that it is asked in, so slope and intercept stay 1 and 0.
+    """
 
     source: Literal["column", "judge"]
     overreach: float = Field(ge=0, le=1)
     slope: float
     intercept: float
+    reward_model: Path | None = None
+
+    @model_validator(mode="after")
+    def _calibrated_once(self) -> "Decided":
+        if self.reward_model is not None:
+            if self.source != "judge":
+                raise ValueError("reward_model: goes with source: judge")
+            if (self.slope, self.intercept) != (1.0, 0.0):
+                raise ValueError("reward_model: its card has slope and intercept; leave these at 1 and 0")
+        return self
 
 
 class Format(_Frozen):
@@ -144,8 +160,13 @@ class Rewards(_Frozen):
     def _locatability(self, figures: Decided) -> Locatability:
         if figures.source == "column":
             return GivenLocatability()
-        calibration = Calibration(figures.slope, figures.intercept)
         endpoint = self._endpoint()
+        if figures.reward_model is not None:
+            card = read(figures.reward_model.expanduser())
+            return JudgeLocatability(
+                endpoint=endpoint, calibration=card.calibration, image_column=PICTURE_COLUMN, system=card.system
+            )
+        calibration = Calibration(figures.slope, figures.intercept)
         return JudgeLocatability(endpoint=endpoint, calibration=calibration, image_column=PICTURE_COLUMN)
 
     def _endpoint(self) -> Endpoint:

@@ -190,9 +190,15 @@ def data_urls(samples: Sequence[Sample], column: str) -> list[str]:
 def data_url(sample: Sample, column: str) -> str:
     """`column` holds a Pillow picture, its bytes, a path, an object with "bytes" or "path", or a list of one of
     these. Raises `RewardFailed` for anything else, and for a picture that cannot be opened."""
+    sent = as_sent(_open(sample, column, sample.get(column)))
+    return "data:image/jpeg;base64," + base64.b64encode(sent).decode("ascii")
+
+
+def as_sent(image: Image.Image) -> bytes:
+    """The JPEG that a judge gets to see."""
     buffer = io.BytesIO()
-    _open(sample, column, sample.get(column)).convert("RGB").save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    image.convert("RGB").save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def _open(sample: Sample, column: str, value: Any) -> Image.Image:

@@ -8,7 +8,7 @@ And prompts quote untrusted text: special tokens in it are broken up, as the wor
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class Collator:
         self._max_pixels = max_pixels
         self._special = sorted(special_tokens(processor), key=len, reverse=True)
         self._prompt_tokens: dict[Prompt, int] = {}
+        self._marks: int | None = None
         tokenizer = processor.tokenizer
         if tokenizer.eos_token_id is None:
             raise SetupError("the checkpoint's tokenizer names no token that ends an answer; choose another one")
@@ -90,10 +91,18 @@ class Collator:
 
     def prompt_tokens(self, prompt: Prompt) -> int:
         """Tokens of the prompt with the marks around its picture, without the picture."""
-        if prompt not in self._prompt_tokens:
+        if self._marks is None:  # prompts may all differ, and a picture costs as much as fifty of them
             ids = self.ask([prompt], [Image.new("RGB", (64, 64))])["input_ids"]
-            self._prompt_tokens[prompt] = int((ids != self.processor.image_token_id).sum())
+            self._marks = int((ids != self.processor.image_token_id).sum()) - self._text_tokens(prompt)
+        if prompt not in self._prompt_tokens:
+            self._prompt_tokens[prompt] = self._text_tokens(prompt) + self._marks
         return self._prompt_tokens[prompt]
+
+    def _text_tokens(self, prompt: Prompt) -> int:
+        messages = conversation(prompt, Image.new("RGB", (64, 64)), self._special)
+        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        ids = self.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return sum(token != self.processor.image_token_id for token in ids)
 
     def most_visual_tokens(self) -> int:
         """As many as any picture costs whose sides are not wildly unequal."""
@@ -119,8 +128,18 @@ class Collator:
             ) from error
 
 
+Fault = Callable[[str], str | None]
+"""Why a completion is none that may be learnt, None where it may."""
+
+
+def no_answer(completion: str) -> str | None:
+    """Why the worker's grammar cannot read this as an answer."""
+    read = parse(completion)
+    return read.detail if isinstance(read, Unparsable) else None
+
+
 def usable_rows(
-    collator: Collator, examples: Sequence[Example], recipe: Recipe
+    collator: Collator, examples: Sequence[Example], recipe: Recipe, fault: Fault = no_answer
 ) -> tuple[list[int], tuple[str, ...]]:
     """Row numbers to train on, and the ids of examples of more than `max_length` tokens that are dropped.
 
@@ -133,9 +152,8 @@ def usable_rows(
         chunk = [examples[row] for row in range(start, min(start + _CHECKED_AT_ONCE, len(examples)))]
         answers = collator.answer_ids([example.completion for example in chunk])
         for row, (example, answer) in enumerate(zip(chunk, answers, strict=True), start):
-            read = parse(example.completion)
-            if isinstance(read, Unparsable):
-                raise SetupError(f"example {example.id}: its answer cannot be read ({read.detail}); leave it out")
+            if said := fault(example.completion):
+                raise SetupError(f"example {example.id}: its answer cannot be read ({said}); leave it out")
             room = recipe.max_length - collator.prompt_tokens(example.prompt) - len(answer)
             if room >= room_for_picture or (room > 0 and room >= collator.visual_tokens(example)):
                 rows.append(row)

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -35,7 +35,7 @@ from trainer.merge import (
     stored_dtype,
     write_checkpoint,
 )
-from trainer.sft.collator import IGNORED, Collator, usable_rows
+from trainer.sft.collator import IGNORED, Collator, Fault, no_answer, usable_rows
 from trainer.sft.examples import Example, digest
 from trainer.sft.muon import muon_for
 from trainer.sft.recipe import Lora, Recipe
@@ -74,6 +74,8 @@ def fine_tune(
     seed: int,
     on_step: OnStep | None = None,
     device: str | None = None,
+    fault: Fault = no_answer,
+    about: Mapping[str, Any] | None = None,
 ) -> SftResult:
     """Tunes the checkpoint in `model_folder` on `examples` and writes a complete checkpoint folder to `output`.
 
@@ -81,16 +83,17 @@ def fine_tune(
     LoRA the adapter is merged and kept beside the weights. `on_step` is called with the number and the loss of
     each step. `device` is "cpu" or "cuda", by default what there is. The same seed gives the same weights on a
     CPU. Where the recipe saves checkpoints they lie in OUTPUT.checkpoints until the end, and the same call goes on
-    from the last one.
+    from the last one. `fault` says which completions may be learnt: by default answers in the worker's grammar.
+    `about` stands in the card beside what is stated there of every tuning, or in its place.
 
-    Raises `SetupError` for an occupied output, no examples, an answer that the worker's grammar cannot read, rows
+    Raises `SetupError` for an occupied output, no examples, an answer that has a fault, rows
     that are too long (where the recipe refuses), a picture that cannot be opened, and a loss that is no number.
     """
     refuse_occupied(output)
     where = _one_device(device)
     collator = Collator(load_processor(model_folder), examples, recipe.max_pixels)
-    rows, too_long = usable_rows(collator, examples, recipe)
-    card = _card(model_folder, examples, rows, recipe, seed)
+    rows, too_long = usable_rows(collator, examples, recipe, fault)
+    card = _card(model_folder, examples, rows, recipe, seed) | dict(about or {})
     base_dtype = stored_dtype(model_folder)
     with _checkpoints(output, recipe, card) as checkpoints, made_beside(output) as made:
         last = last_complete(checkpoints)
