@@ -22,7 +22,8 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         REVOKE ALL ON image, job, prediction, trace, label, gallery, curation_member, forgotten, position_read,
-            dead_message, submission, webhook, idempotency_key, outbox FROM globetag_reader;
+            dead_message, submission, webhook, idempotency_key, outbox, distilled, teacher_answer, distilled_sample
+            FROM globetag_reader;
         GRANT SELECT (id, sha256, format, width_px, height_px, size_bytes, taken_at, data_mining, embedding_model_id,
                       created_at, precision_km) ON image TO globetag_reader;
         GRANT SELECT (id, collection_id, uri, source_tag, verify, priority, batch_id, state, outcome, reused, reason,
@@ -38,6 +39,12 @@ BEGIN
             ON outbox TO globetag_reader;
         GRANT SELECT (curation_id, image_id, side, sha256, label_id, source, uri) ON curation_member
             TO globetag_reader;
+        GRANT SELECT (distillation_id, sha256, image_id, label_id, uri, licence, state, reason) ON distilled
+            TO globetag_reader;
+        GRANT SELECT (distillation_id, sha256, teacher, state, trouble, finish_reason, asks, asked_at, answered_at, took_s,
+                      model, prompt_hash, sampling, tokens_in, tokens_out) ON teacher_answer TO globetag_reader;
+        GRANT SELECT (distillation_id, sha256, teacher, kept, chosen, dropped_by, reason, verified_at)
+            ON distilled_sample TO globetag_reader;
     END IF;
 END $$;
 

@@ -369,7 +369,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'globetag_reader') THEN
         GRANT USAGE ON SCHEMA public TO globetag_reader;
         GRANT SELECT ON collection, model_version, calibration, training_run, curation, promotion, promotion_failure,
-            outbox_state, webhook_delivery, my_submission, calibration_renewal,
+            outbox_state, webhook_delivery, my_submission, calibration_renewal, distillation,
             current_location, reasoning_trace, clue, review_queue, failure, collection_progress, model_comparison,
             job_place, serving_model, calibration_standing, suggestion, image_embedding, event, event_place,
             webhook_standing TO globetag_reader;

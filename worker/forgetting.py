@@ -104,6 +104,7 @@ def _look(connection: Connection, chosen: Chosen) -> Erasure:
     """Fills the temporary tables, and counts."""
     connection.execute(queries.forgetting.MAKE_CHOICE)
     connection.execute(queries.forgetting.MAKE_JOB_CHOICE)
+    connection.execute(queries.forgetting.MAKE_DISTILLED_CHOICE)
     shared = 0
     if chosen.collection is not None:
         shared = _choose_collection(connection, chosen)
@@ -111,6 +112,8 @@ def _look(connection: Connection, chosen: Chosen) -> Erasure:
         named = {"hashes": list(chosen.hashes), "uris": list(chosen.uris), "jobs": list(chosen.jobs)}
         connection.execute(queries.forgetting.CHOOSE_IMAGES, named)
         connection.execute(queries.forgetting.CHOOSE_JOBS, {"uris": named["uris"], "jobs": named["jobs"]})
+    of_none = {"hashes": list(chosen.hashes), "uris": list(chosen.uris)}
+    connection.execute(queries.forgetting.CHOOSE_DISTILLED, of_none)
     counted = connection.execute(queries.forgetting.COUNT_CHOSEN)
     found: Sequence[str] = connection.execute(queries.forgetting.CHOSEN_HASHES).scalars().all()
     return Erasure(
@@ -145,6 +148,7 @@ def _delete(connection: Connection, chosen: Chosen, *, forgotten_by: str, reason
     connection.execute(queries.forgetting.FORGET_DEAD_MESSAGES)
     connection.execute(queries.forgetting.FORGET_IDEMPOTENCY_KEYS)
     connection.execute(queries.forgetting.FORGET_SUGGESTIONS)
+    connection.execute(queries.forgetting.FORGET_DISTILLED)
     connection.execute(queries.forgetting.FORGET_JOBS)
     connection.execute(queries.forgetting.FORGET_IMAGES)
 

@@ -5,10 +5,10 @@ All of it runs in one transaction: the locks, then what is chosen (temporary tab
 
 from sqlalchemy import text
 
-# Nobody writes jobs or images until the end of the transaction. Waited for shortly: who waits longer than Postgres
-# takes to look for deadlocks could be in one with a worker, and the worker must not be the one that loses.
+# Nobody writes jobs, images or questions to teachers until the end of the transaction. Waited for shortly: who
+# waits longer than Postgres takes to look for deadlocks could be in one with a worker, and the worker must not be the one that loses.
 SHORT_WAIT = text("SELECT set_config('lock_timeout', '500ms', true)")
-HOLD_WRITERS = text("LOCK TABLE job, image IN SHARE ROW EXCLUSIVE MODE")
+HOLD_WRITERS = text("LOCK TABLE job, image, distilled IN SHARE ROW EXCLUSIVE MODE")
 
 # What was chosen, until the end of the transaction.
 MAKE_CHOICE = text("""
@@ -57,8 +57,17 @@ SHARED_IMAGES = text("""
       AND j.image_id NOT IN (SELECT id FROM choice_image)
 """)
 
+# What teachers were asked about, by content; also photographs that are in no collection (:hashes, :uris).
+MAKE_DISTILLED_CHOICE = text("CREATE TEMPORARY TABLE choice_distilled (sha256 text PRIMARY KEY) ON COMMIT DROP")
+CHOOSE_DISTILLED = text("""
+    INSERT INTO choice_distilled
+    SELECT DISTINCT d.sha256 FROM distilled d
+    WHERE d.sha256 IN (SELECT sha256 FROM choice_image) OR d.sha256 = ANY(CAST(:hashes AS text[]))
+       OR d.uri = ANY(CAST(:uris AS text[]))
+""")
+
 # Which content is chosen.
-CHOSEN_HASHES = text("SELECT sha256 FROM choice_image ORDER BY sha256")
+CHOSEN_HASHES = text("SELECT sha256 FROM choice_image UNION SELECT sha256 FROM choice_distilled ORDER BY sha256")
 
 # Rows that would go, by table. Dead messages are known by the address that they name, where it can be read.
 COUNT_CHOSEN = text("""
@@ -71,6 +80,11 @@ COUNT_CHOSEN = text("""
     UNION ALL SELECT 'gallery', count(*) FROM gallery WHERE image_id IN (SELECT id FROM choice_image)
     UNION ALL SELECT 'curation_member', count(*) FROM curation_member
         WHERE image_id IN (SELECT id FROM choice_image)
+    UNION ALL SELECT 'distilled', count(*) FROM distilled WHERE sha256 IN (SELECT sha256 FROM choice_distilled)
+    UNION ALL SELECT 'teacher_answer', count(*) FROM teacher_answer
+        WHERE sha256 IN (SELECT sha256 FROM choice_distilled)
+    UNION ALL SELECT 'distilled_sample', count(*) FROM distilled_sample
+        WHERE sha256 IN (SELECT sha256 FROM choice_distilled)
     UNION ALL SELECT 'suggestion', count(*) FROM prediction p, jsonb_array_elements(p.suggestions) s
         WHERE s->>'from_sha256' IN (SELECT sha256 FROM choice_image)
           AND p.image_id NOT IN (SELECT id FROM choice_image)
@@ -134,6 +148,9 @@ FORGET_IDEMPOTENCY_KEYS = text("""
 """)
 FORGET_JOBS = text("DELETE FROM job WHERE id IN (SELECT id FROM choice_job)")
 
+# What teachers said and what was kept of it goes with the photographs that they were asked about.
+FORGET_DISTILLED = text("DELETE FROM distilled WHERE sha256 IN (SELECT sha256 FROM choice_distilled)")
+
 # Labels, predictions, traces, gallery and manifests' entries go with their image.
 FORGET_IMAGES = text("DELETE FROM image WHERE id IN (SELECT id FROM choice_image)")
 
@@ -141,6 +158,7 @@ FORGET_IMAGES = text("DELETE FROM image WHERE id IN (SELECT id FROM choice_image
 REFUSE = text("""
     INSERT INTO forgotten (sha256, forgotten_by, reason)
     SELECT sha256, :forgotten_by, :reason FROM choice_image
+    UNION SELECT sha256, :forgotten_by, :reason FROM choice_distilled
     UNION SELECT h, :forgotten_by, :reason FROM unnest(CAST(:hashes AS text[])) AS h
     ON CONFLICT (sha256) DO NOTHING
 """)

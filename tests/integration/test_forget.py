@@ -20,7 +20,12 @@ from worker.forgetting import Chosen, erase, survey
 from worker.intake.sources import Submission
 from worker.queue.enqueue import enqueue
 
-OF_PHOTOGRAPHS = {"image", "job", "label", "prediction", "trace", "gallery", "curation_member"}
+OF_PHOTOGRAPHS = {
+    *("image", "job", "label", "prediction", "trace", "gallery", "curation_member"),
+    *("distilled", "teacher_answer", "distilled_sample"),
+}
+
+ABOUT_ONE = {"image", "job", "prediction", "distilled", "teacher_answer"}
 
 KEPT = "e" * 64
 GONE = "a" * 64
@@ -50,6 +55,13 @@ FILL = f"""
     FROM image;
     INSERT INTO model_version (kind, name, version, curation_id, parent_id) VALUES
         ('lvlm', 'taught', '2', 1, 1), ('lvlm', 'child', '3', NULL, 3), ('lvlm', 'other', '4', NULL, 1);
+    INSERT INTO distillation (name, source, teachers) VALUES ('d', '{{}}', '[]');
+    INSERT INTO distilled (distillation_id, sha256, image_id, uri, lat, lon)
+    SELECT 1, sha256, id, 'file:///archive/' || id, 60, 10 FROM image;
+    INSERT INTO teacher_answer (distillation_id, sha256, teacher, state, raw)
+    SELECT 1, sha256, 't', 'answered', 'red roofs' FROM image;
+    INSERT INTO distilled_sample (distillation_id, sha256, teacher, kept, reasoning, answer)
+    SELECT 1, sha256, 't', true, 'red roofs', 'country: Norway' FROM image;
 """
 
 
@@ -112,13 +124,43 @@ def test_nothing_is_left_of_one_photograph_and_all_of_another(archive, forget, n
     assert "other 4" not in said
 
 
+@pytest.mark.parametrize("named", ["b" * 64, "file:///elsewhere/old.jpg", "file"])
+def test_what_teachers_were_asked_about_goes_though_no_collection_ever_held_it(archive, forget, named, tmp_path):
+    sha256 = "b" * 64
+    if named == "file":
+        file = tmp_path / "old.jpg"
+        file.write_bytes(b"old")
+        sha256, named = hashlib.sha256(b"old").hexdigest(), str(file)
+    with archive.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO distilled (distillation_id, sha256, uri, lat, lon)"
+                " VALUES (1, :sha256, 'file:///elsewhere/old.jpg', 1, 1)"
+            ),
+            {"sha256": sha256},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO teacher_answer (distillation_id, sha256, teacher, state, raw)"
+                " VALUES (1, :sha256, 't', 'answered', 'a')"
+            ),
+            {"sha256": sha256},
+        )
+    before = counts(archive)
+    said = forget(named, "--reason", "erasure_request", "--confirm", "erase")
+    assert sha256 not in everything(archive)
+    less = {"distilled": 1, "teacher_answer": 1, "forgotten": -1}
+    assert counts(archive) == {table: count - less.get(table, 0) for table, count in before.items()}
+    assert "1 content hashes are refused" in said
+
+
 def test_a_dry_run_shows_the_counts_and_erases_nothing(archive, forget):
     before = counts(archive)
     said = forget(GONE, "--dry-run")
     assert counts(archive) == before
-    assert {line.split()[1]: line.split()[0] for line in said.splitlines()[:8]} == dict.fromkeys(
-        [*OF_PHOTOGRAPHS, "suggestion"], "1"
-    )
+    assert {
+        line.split()[1]: line.split()[0] for line in said.splitlines()[: len(OF_PHOTOGRAPHS) + 1]
+    } == dict.fromkeys([*OF_PHOTOGRAPHS, "suggestion"], "1")
 
 
 def test_nothing_is_erased_unless_it_is_typed(archive, forget):
@@ -278,7 +320,7 @@ def test_the_tables_that_tell_of_a_photograph_are_all_counted():
     pointing = {
         table.name
         for table in metadata.tables.values()
-        if {key.column.table.name for key in table.foreign_keys} & {"image", "job", "prediction"}
+        if {key.column.table.name for key in table.foreign_keys} & ABOUT_ONE
     }
     assert pointing | {"image"} == OF_PHOTOGRAPHS
     assert {label.name, trace.name} <= OF_PHOTOGRAPHS

@@ -42,7 +42,10 @@ VIEWS = {
     "webhook_standing",
     "image_embedding",
 }
-PARTLY_READ = {"image", "job", "prediction", "trace", "label", "gallery", "curation_member", "outbox"}
+PARTLY_READ = {
+    *("image", "job", "prediction", "trace", "label", "gallery", "curation_member", "outbox"),
+    *("distilled", "teacher_answer", "distilled_sample"),
+}
 """Tables of which readers have only the columns that tell no place."""
 UNREAD = {"forgotten", "position_read", "idempotency_key", "webhook", "dead_message", "submission"}
 """Not for readers: secrets, what strangers sent word for word, and who reads what."""
