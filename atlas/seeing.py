@@ -1,17 +1,19 @@
 """Whether a picture shows a cue that somebody states: what curation's last step goes by in this world.
 
-The segmentation model of `atlas.teach_segmenter` looks at the picture alone; nobody tells it what is true of the
-scene. Its evidence for a cue is how sure it is of the surest few cells of the picture. Cues are read from a text by
-`atlas.language.stated_cues`. The side that cars keep to is read off where the cars stand.
+Two models look, at the picture alone; nobody tells them what is true of the scene. The evidence of the segmentation
+model (`atlas.teach_segmenter`) for a cue is how sure it is of the surest few cells of the picture; the side that
+cars keep to is read off where the cars stand. The evidence of the gate's CLIP is the cosine of the picture with the
+two sentences that state the cue. Cues are read from a text by `atlas.language.stated_cues`.
 
-Axes: B pictures, L labels, H rows, W columns, K kinds of cue.
+Axes: B pictures, L labels, H rows, W columns, S sentences, Q cues, D embedding dimensions.
 """
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,15 +23,19 @@ from transformers import SegformerForSemanticSegmentation, SegformerImageProcess
 
 from atlas import WEIGHTS
 from atlas.cues import KINDS
-from atlas.language import Cue, stated_cues
+from atlas.language import VARIANTS, Cue, cue_phrase, stated_cues
 from atlas.masks import CAR, LABELS, label_of
 from trainer.curate.opinions import Case, CueSeen, Opinion
+
+if TYPE_CHECKING:
+    from worker.gate.clip import ClipGate
 
 CELLS = 4
 """The evidence is the mean of so many cells of 28 x 28: a plate covers about ten."""
 BATCH = 64
-BY = "atlas-segmenter"
+SEGMENTER_NAME, CLIP_NAME = "segmenter", "clip"
 CUTS_NAME = "cuts.json"
+SEGMENTER = WEIGHTS / "segmenter"
 CUES: tuple[Cue, ...] = tuple((kind.name, value) for kind in KINDS for value in kind.values)
 
 
@@ -40,18 +46,21 @@ class Seen:
     evidence: Mapping[Cue, float]
 
 
-class Seer:
-    """The segmentation model, ready. `cuts`: by kind, the evidence from which a cue counts as seen."""
+def load_cuts(by: str = SEGMENTER_NAME, folder: Path = SEGMENTER) -> dict[str, float]:
+    """By kind of cue, the evidence of this model from which it counts as seen (see `atlas.cuts`)."""
+    cuts: dict[str, dict[str, float]] = json.loads((folder / CUTS_NAME).read_text())
+    return cuts[by]
 
-    def __init__(self, folder: Path = WEIGHTS / "segmenter") -> None:
+
+class Seer:
+    """The segmentation model, ready."""
+
+    def __init__(self, folder: Path = SEGMENTER) -> None:
         self._model: Any = SegformerForSemanticSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
         self._processor = SegformerImageProcessor.from_pretrained(folder)
         self._row = {label: row for row, label in self._model.config.id2label.items()}
         if sorted(self._row, key=lambda label: int(self._row[label])) != list(LABELS):
             raise ValueError(f"{folder} has other labels than this world")
-        self.cuts: Mapping[str, float] = json.loads((folder / CUTS_NAME).read_text()) if (
-            folder / CUTS_NAME
-        ).exists() else {}
 
     def look(self, pictures: Sequence[Image.Image]) -> list[Seen]:
         """The evidence in each picture."""
@@ -82,13 +91,35 @@ def _surest(p_H_W: NDArray[np.float32]) -> float:
     return float(np.partition(flat, -CELLS)[-CELLS:].mean())
 
 
+class Matcher:
+    """The gate's CLIP, asked for each cue whether its sentences fit the picture."""
+
+    def __init__(self, gate: "ClipGate") -> None:
+        self._gate = gate
+        sentences = [cue_phrase(kind, value, variant) for kind, value in CUES for variant in range(VARIANTS)]
+        vectors_S_D = gate.encode_texts(sentences)
+        self._cue_Q_D = vectors_S_D.reshape(len(CUES), VARIANTS, -1).mean(axis=1)
+
+    def look(self, pictures: Sequence[Image.Image]) -> list[Seen]:
+        """The cosines with each picture."""
+        with ThreadPoolExecutor(BATCH) as pool:
+            vectors = list(pool.map(lambda picture: self._gate.score(picture).embedding_D, pictures))
+        return [Seen(dict(zip(CUES, (self._cue_Q_D @ vector_D).tolist(), strict=True))) for vector_D in vectors]
+
+
 class AtlasVisible:
     """`trainer.curate.verify`'s `Visible`: the cues of each sample, and whether `seen_in` shows them."""
 
-    def __init__(self, seen_in: Callable[[Sequence[Case]], Sequence[Seen]], cuts: Mapping[str, float]) -> None:
-        """`seen_in` tells the evidence of each case's photograph."""
+    def __init__(
+        self,
+        seen_in: Callable[[Sequence[Case]], Sequence[Seen]],
+        cuts: Mapping[str, float],
+        by: str = SEGMENTER_NAME,
+    ) -> None:
+        """`seen_in` tells the evidence of each case's photograph; `by` names what looked."""
         self._seen_in = seen_in
         self._cuts = cuts
+        self._by = by
 
     def __call__(self, asked: Sequence[tuple[Case, Opinion]]) -> list[list[CueSeen]]:
         found = self._seen_in([case for case, _ in asked])
@@ -100,4 +131,4 @@ class AtlasVisible:
     def _judged(self, cues: Iterable[Cue], seen: Seen) -> Iterable[CueSeen]:
         for kind, value in sorted(cues):
             evidence = seen.evidence[kind, value]
-            yield CueSeen(f"{kind}={value}", evidence >= self._cuts[kind], BY, round(evidence, 4))
+            yield CueSeen(f"{kind}={value}", evidence >= self._cuts[kind], self._by, round(evidence, 4))

@@ -106,9 +106,12 @@ def _teach_clip(world: World, folder: Path, steps: int, seed: int, on_step: OnSt
 
 
 def _teach_segmenter(world: World, folder: Path, steps: int, seed: int, on_step: OnStep) -> None:
+    from atlas.cuts import write_cuts
     from atlas.teach_segmenter import teach_segmenter
 
     teach_segmenter(world, folder, steps=steps, seed=seed, on_step=on_step)
+    clip = folder.parent / "clip"
+    write_cuts(world, folder, clip if clip.exists() else WEIGHTS / "clip")
 
 
 def _teach_best(world: World, folder: Path, steps: int, seed: int, on_step: OnStep) -> None:
