@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from atlas.seeing import AtlasVisible, Seen, load_cuts
+from atlas.seeing import CLIP_NAME, SEGMENTER_NAME, AtlasVisible, Seen, load_cuts
 from atlas.world import load_world
 from benchmarks import harness
 from benchmarks.curation import plot
@@ -55,17 +55,28 @@ def main() -> None:
     scenes = scenes_of(world, rows)
     cases = cases_of(rows, scenes)
     samples = samples_of(cases, scenes)
-    cuts = load_cuts()
-    memory = remembering(ClipSentences(), AtlasVisible(_stored(rows), cuts))
+    alike = ClipSentences()
+    memory, by_clip = (remembering(alike, _visible(rows, by)) for by in (SEGMENTER_NAME, CLIP_NAME))
     first, second = halves(cases)
     chosen = choose_thresholds(first, samples, memory)
     found = study(second, samples, chosen.thresholds, memory)
-    by_kind = checked([row for row in rows if row.id in {case.subject.id for case in second}], scenes, cuts)
     shipped = study(second, samples, Thresholds(), memory)
-    _show(found, chosen, shipped, by_kind)
+    chosen_by_clip = choose_thresholds(first, samples, by_clip, chosen.thresholds)
+    matched = study(second, samples, chosen_by_clip.thresholds, by_clip)
+    judged = [row for row in rows if row.id in {case.subject.id for case in second}]
+    by_kind = checked(judged, scenes, load_cuts())
+    by_kind_clip = checked(judged, scenes, load_cuts(CLIP_NAME), by_clip=True)
+    _show(found, chosen, {"shipped thresholds": shipped, "CLIP alone looks": matched}, by_kind, by_kind_clip)
     if not given.quick:
         (harness.RESULTS / "curation.svg").write_text(plot.svg(found) + "\n", encoding="utf-8")
     figures = _figures(found, shipped, by_kind)
+    figures |= {
+        "precision_kept_clip": list(matched.after.values())[-1].precision,
+        "kept_share_clip": list(matched.after.values())[-1].recall,
+        "checker_precision_clip": by_kind_clip["all"].precision,
+        "checker_recall_clip": by_kind_clip["all"].recall,
+        "checker_false_alarm_clip": by_kind_clip["all"].false_alarm,
+    }
     harness.report("curation", figures, {name: _unit(name) for name in figures})
 
 
@@ -83,8 +94,9 @@ def _answered(file: Path, count: int, *, here: bool) -> list[Row]:
     return rows
 
 
-def _stored(rows: Sequence[Row]) -> "_SeenBefore":
-    return _SeenBefore({row.id: Seen(row.seen) for row in rows})
+def _visible(rows: Sequence[Row], by: str) -> AtlasVisible:
+    evidence = {row.id: Seen(row.seen if by == SEGMENTER_NAME else row.matched) for row in rows}
+    return AtlasVisible(_SeenBefore(evidence), load_cuts(by), by)
 
 
 class _SeenBefore:
@@ -139,7 +151,13 @@ def _unit(figure: str) -> str:
 # ------------------------------------------------------------ for people
 
 
-def _show(found: Study, chosen: Chosen, shipped: Study, by_kind: Mapping[str, Checked]) -> None:
+def _show(
+    found: Study,
+    chosen: Chosen,
+    others: Mapping[str, Study],
+    by_kind: Mapping[str, Checked],
+    by_kind_clip: Mapping[str, Checked],
+) -> None:
     console = Console(width=110)
     raw = found.after[RAW]
     table = Table(title=f"{found.photographs:,} scenes, {raw.n:,} samples", title_justify="left")
@@ -152,7 +170,8 @@ def _show(found: Study, chosen: Chosen, shipped: Study, by_kind: Mapping[str, Ch
     for step, one in found.alone.items():
         table.add_row(f"{step} alone", *_row(one, raw))
     table.add_row("best of each scene", *_row(found.best, raw))
-    table.add_row("shipped thresholds", *_row(list(shipped.after.values())[-1], raw))
+    for name, other in others.items():
+        table.add_row(name, *_row(list(other.after.values())[-1], raw))
     console.print(table)
     table = Table(title="By teacher", title_justify="left")
     for heading in ("teacher", "samples", "right", "cues visible", "kept", "right of kept"):
@@ -161,12 +180,13 @@ def _show(found: Study, chosen: Chosen, shipped: Study, by_kind: Mapping[str, Ch
         told = (f"{before.n:,}", _p(before.precision), _p(before.cue_precision), f"{after.n:,}", _p(after.precision))
         table.add_row(teacher, *told)
     console.print(table)
-    table = Table(title="The checker, on all stated cues", title_justify="left")
+    table = Table(title="The checkers on all stated cues: segmentation model / CLIP", title_justify="left")
     for heading in ("kind", "stated", "visible", "precision", "recall", "finds what is not there"):
         table.add_column(heading)
     for kind, one in by_kind.items():
-        told = (f"{one.n:,}", _p(one.there / one.n), _p(one.precision), _p(one.recall), _p(one.false_alarm))
-        table.add_row(kind, *told)
+        other = by_kind_clip[kind]
+        pairs = ((one.precision, other.precision), (one.recall, other.recall), (one.false_alarm, other.false_alarm))
+        table.add_row(kind, f"{one.n:,}", _p(one.there / one.n), *(f"{_p(a)} / {_p(b)}" for a, b in pairs))
     console.print(table)
     on_first = chosen.tally
     console.print(f"thresholds: {chosen.thresholds}", highlight=False)

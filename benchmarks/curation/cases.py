@@ -90,7 +90,7 @@ class ClipSentences:
     def _embed(self, sentences: Sequence[str]) -> None:
         if new := [sentence for sentence in sentences if sentence not in self._vectors]:
             if self._gate is None:
-                self._gate = _clip()
+                self._gate = clip()
             self._vectors |= dict(zip(new, self._gate.encode_texts(new), strict=True))
 
     def _mean(self, text: str) -> NDArray[np.float32]:
@@ -102,7 +102,8 @@ class ClipSentences:
 
 
 @cache
-def _clip() -> "ClipGate":
+def clip() -> "ClipGate":
+    """The gate's backbone, loaded once."""
     from worker.gate.clip import load_gate
 
     return load_gate(str(WEIGHTS / "clip"), device="cpu")

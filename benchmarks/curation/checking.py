@@ -41,12 +41,14 @@ class Checked:
         return (self.yes - self.yes_there) / missing if missing else float("nan")
 
 
-def checked(rows: Sequence[Row], scenes: Mapping[str, Scene], cuts: Mapping[str, float]) -> dict[str, Checked]:
+def checked(
+    rows: Sequence[Row], scenes: Mapping[str, Scene], cuts: Mapping[str, float], *, by_clip: bool = False
+) -> dict[str, Checked]:
     """By kind of cue, and under "all", over all that the teachers state (once for each teacher)."""
     counts: dict[str, NDArray[np.int64]] = defaultdict(lambda: np.zeros(4, dtype=np.int64))
     for row, cue in stated(rows):
         there = cue in {(each.kind, each.value) for each in scenes[row.id].visible}
-        yes = row.seen[cue] >= cuts[cue[0]]
+        yes = (row.matched if by_clip else row.seen)[cue] >= cuts[cue[0]]
         for name in (cue[0], "all"):
             counts[name] += (1, there, yes, yes and there)
     order = [*(kind.name for kind in KINDS if kind.name in counts), "all"]

@@ -5,7 +5,7 @@ transformers here, which vLLM gives too but for the last bits of floating-point 
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from atlas import WEIGHTS
 from atlas.archive import camera_position, write_split
 from atlas.exam import BATCH, MAX_TOKENS
 from atlas.scenes import scene
-from atlas.seeing import Seer
+from atlas.language import Cue
+from atlas.seeing import Matcher, Seer
 from atlas.teachers import TEACHERS, teacher_text
 from atlas.world import World
-from benchmarks.curation.cases import _clip
+from benchmarks.curation.cases import clip
 from benchmarks.curation.store import SPLIT, Row
 from worker.intake.limits import Limits
 from worker.intake.picture import decode
@@ -38,6 +39,7 @@ _TEMPERATURE = 0.05
 _NEAR_KM = 25.0
 
 Floats = NDArray[np.float64]
+Evidence = Mapping[Cue, float]
 
 
 def draw(world: World, count: int, *, gallery: int = GALLERY) -> list[Row]:
@@ -47,16 +49,22 @@ def draw(world: World, count: int, *, gallery: int = GALLERY) -> list[Row]:
         pictures = pictures_of(Path(folder), world, count)
         tiny = _tiny_says(pictures)
         points = _archive_says(world, pictures, gallery)
-    seen = Seer().look(pictures)
+    looked = evidence_in(pictures)
     return [
         Row(
             shown.id,
             {teacher.name: teacher_text(world, shown, teacher) for teacher in TEACHERS} | {TINY: said},
             {ARCHIVE: point},
-            looked.evidence,
+            *evidence,
         )
-        for shown, said, point, looked in zip(scenes, tiny, points, seen, strict=True)
+        for shown, said, point, evidence in zip(scenes, tiny, points, looked, strict=True)
     ]
+
+
+def evidence_in(pictures: Sequence[Image.Image]) -> list[tuple[Evidence, Evidence]]:
+    """Of the segmentation model and of CLIP, for each cue, in each picture."""
+    seen, matched = Seer().look(pictures), Matcher(clip()).look(pictures)
+    return [(one.evidence, other.evidence) for one, other in zip(seen, matched, strict=True)]
 
 
 def pictures_of(folder: Path, world: World, count: int, split: str = SPLIT) -> list[Image.Image]:
@@ -90,7 +98,7 @@ def _archive_says(
 
 
 def _embedded(pictures: Sequence[Image.Image]) -> Floats:
-    gate = _clip()
+    gate = clip()
     with ThreadPoolExecutor(2 * BATCH) as pool:
         return np.stack(list(pool.map(lambda one: gate.score(one).embedding_D, pictures))).astype(np.float64)
 

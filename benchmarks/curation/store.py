@@ -1,7 +1,8 @@
 """What teachers said of scenes, and what the segmentation model saw in them: kept once, judged many times.
 
 One line of JSON for each scene of the split `test` from number 0 on: `id`, by teacher what it `said`, by coordinate
-teacher its `points` (degrees, confidence), and what was `seen` of the cues that anybody states. Below GLOBETAG_HOME
+teacher its `points` (degrees, confidence), and of the cues that anybody states the evidence of the segmentation model
+(`seen`) and of CLIP (`matched`). Below GLOBETAG_HOME
 the file is named by the weights and the world: other weights have another file.
 """
 
@@ -27,25 +28,30 @@ Cue = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One scene. `seen`: the evidence for a cue, 0..1."""
+    """One scene. `seen`: the segmentation model's evidence for a cue, 0..1; `matched`: CLIP's, a cosine."""
 
     id: str
     said: Mapping[str, str]
     points: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
     seen: Mapping[Cue, float] = field(default_factory=dict)
+    matched: Mapping[Cue, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A line of the file; of what was seen only what somebody states."""
         stated = {cue for text in self.said.values() for cue in stated_cues(text)}
-        seen = {f"{kind}={value}": round(self.seen[kind, value], _DIGITS) for kind, value in sorted(stated)}
-        return {"id": self.id, "said": dict(self.said), "points": dict(self.points), "seen": seen}
+        evidence = {
+            f"{kind}={value}": [round(of[kind, value], _DIGITS) for of in (self.seen, self.matched)]
+            for kind, value in sorted(stated)
+        }
+        return {"id": self.id, "said": dict(self.said), "points": dict(self.points), "evidence": evidence}
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Row":
         """What `to_json` gave."""
-        seen = {(cue.partition("=")[0], cue.partition("=")[2]): score for cue, score in stored["seen"].items()}
+        evidence = {(cue.partition("=")[0], cue.partition("=")[2]): both for cue, both in stored["evidence"].items()}
         points = {teacher: (point[0], point[1], point[2]) for teacher, point in stored["points"].items()}
-        return cls(stored["id"], stored["said"], points, seen)
+        seen, matched = ({cue: both[which] for cue, both in evidence.items()} for which in (0, 1))
+        return cls(stored["id"], stored["said"], points, seen, matched)
 
 
 def file_of(folder: Path, world: World) -> Path:
