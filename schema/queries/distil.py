@@ -244,8 +244,8 @@ READ_ANSWERS = text("""
         ORDER BY sha256 LIMIT :limit
     )
     SELECT d.sha256, d.image_id, d.label_id, d.uri, d.lat AS known_lat, d.lon AS known_lon, d.country_code,
-           d.country, d.region, d.city, d.geoname_id, d.grouped_by, d.licence, a.teacher, a.state, a.trouble, a.raw,
-           a.finish_reason, a.lat, a.lon, a.confidence, a.model, a.prompt_hash, a.sampling
+           d.country, d.region, d.city, d.geoname_id, d.grouped_by, d.licence, a.teacher, a.state, a.trouble,
+           a.raw, a.finish_reason, a.lat, a.lon, a.confidence, a.model, a.prompt_hash, a.sampling
     FROM photographs d
     LEFT JOIN teacher_answer a ON a.distillation_id = d.distillation_id AND a.sha256 = d.sha256
     ORDER BY d.sha256, a.teacher

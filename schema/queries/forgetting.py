@@ -6,7 +6,8 @@ All of it runs in one transaction: the locks, then what is chosen (temporary tab
 from sqlalchemy import text
 
 # Nobody writes jobs, images or questions to teachers until the end of the transaction. Waited for shortly: who
-# waits longer than Postgres takes to look for deadlocks could be in one with a worker, and the worker must not be the one that loses.
+# waits longer than Postgres takes to look for deadlocks could be in one with a worker, and the worker must not be
+# the one that loses.
 SHORT_WAIT = text("SELECT set_config('lock_timeout', '500ms', true)")
 HOLD_WRITERS = text("LOCK TABLE job, image, distilled IN SHARE ROW EXCLUSIVE MODE")
 
