@@ -37,7 +37,9 @@ def area_shares(scene: Scene, side_px: int = 112) -> NDArray[np.float64]:
 
 
 def class_map(scene: Scene, side_px: int = 112) -> NDArray[np.int64]:
-    """Which of `CLASSES` each pixel shows, shape (2 * side_px, 2 * side_px): as the picture is drawn, unreduced."""
+    """Which of `CLASSES` each pixel shows, shape (2 * side_px, 2 * side_px): as the picture is drawn,
+    unreduced.
+    """
     tracer = _Tracer()
     render(scene, side_px, on_drawn=tracer)
     return tracer.class_H_W

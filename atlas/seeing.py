@@ -1,9 +1,10 @@
 """Whether a picture shows a cue that somebody states: what curation's last step goes by in this world.
 
-Two models look, at the picture alone; nobody tells them what is true of the scene. The evidence of the segmentation
-model (`atlas.teach_segmenter`) for a cue is how sure it is of the surest few cells of the picture; the side that
-cars keep to is read off where the cars stand. The evidence of the gate's CLIP is the cosine of the picture with the
-two sentences that state the cue. Cues are read from a text by `atlas.language.stated_cues`.
+Two models look, at the picture alone; nobody tells them what is true of the scene. The evidence of the
+segmentation model (`atlas.teach_segmenter`) for a cue is how sure it is of the surest few cells of the picture;
+the side that cars keep to is read off where the cars stand. The evidence of the gate's CLIP is the cosine of
+the picture with the two sentences that state the cue. Cues are read from a text by
+`atlas.language.stated_cues`.
 
 Axes: B pictures, L labels, H rows, W columns, S sentences, Q cues, D embedding dimensions.
 """

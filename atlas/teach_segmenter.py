@@ -2,8 +2,8 @@
 
 SegFormer (Xie et al. 2021, arXiv 2105.15203) in a configuration of 0.8 M parameters at 112 px, trained from random
 weights on masks that the drawing itself gives (`atlas.masks`). Scenes are drawn once and looked at a few times: to
-draw them costs as much as to learn from them. The result is a checkpoint folder as transformers writes it, with its
-labels and its image processor, so that whatever loads a segmentation model by folder loads this one.
+draw them costs as much as to learn from them. The result is a checkpoint folder as transformers writes it, with
+its labels and its image processor, so that whatever loads a segmentation model by folder loads this one.
 
 Axes: B scenes of a batch, L labels, H rows, W columns.
 """
@@ -104,7 +104,9 @@ def _train(model: Any, world: World, steps: int, seed: int, scenes: int, on_step
     pictures_N_H_W_3, labels_N_H_W = _drawn(world, scenes)
     weights_L = torch.tensor([1.0 if label in GROUND else CUE_WEIGHT for label in LABELS])
     prepare = processor()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done / steps))
     rng, order, losses = Random(seed), list[int](), list[float]()
     for step in range(1, steps + 1):

@@ -1,9 +1,9 @@
 """Curation on the Atlas: what four steps of verification make of what imperfect teachers say.
 
-Teachers answer scenes of the split `test`: the three of `atlas.teachers`, with the faults of real ones; the trained
-tiny model; and the archive's own photographs with known place, which give a point and a confidence. The full run
-asks them as an operator would (`globetag curate run`): the three over HTTP, the tiny model on a real `vllm serve`,
-all rows in Postgres. What they said is stored below GLOBETAG_HOME, and judged from there.
+Teachers answer scenes of the split `test`: the three of `atlas.teachers`, with the faults of real ones; the
+trained tiny model; and the archive's own photographs with known place, which give a point and a confidence. The
+full run asks them as an operator would (`globetag curate run`): the three over HTTP, the tiny model on a real
+`vllm serve`, all rows in Postgres. What they said is stored below GLOBETAG_HOME, and judged from there.
 
 A sample is *right* when each name of its place is the true one, as far as it goes, when it states a cue, and when
 every cue that it states is visible (`benchmarks/curation/judging.py`). Thresholds are chosen on the scenes of one
@@ -14,6 +14,7 @@ right samples, those that are kept; `cue_precision_...`: of the stated cues, tho
 `--quick` takes what is stored; where nothing is, it has a few scenes answered in this process, without HTTP.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -177,7 +178,13 @@ def _show(
     for heading in ("teacher", "samples", "right", "cues visible", "kept", "right of kept"):
         table.add_column(heading)
     for teacher, (before, after) in found.by_teacher.items():
-        told = (f"{before.n:,}", _p(before.precision), _p(before.cue_precision), f"{after.n:,}", _p(after.precision))
+        told = (
+            f"{before.n:,}",
+            _p(before.precision),
+            _p(before.cue_precision),
+            f"{after.n:,}",
+            _p(after.precision),
+        )
         table.add_row(teacher, *told)
     console.print(table)
     table = Table(title="The checkers on all stated cues: segmentation model / CLIP", title_justify="left")
@@ -185,13 +192,17 @@ def _show(
         table.add_column(heading)
     for kind, one in by_kind.items():
         other = by_kind_clip[kind]
-        pairs = ((one.precision, other.precision), (one.recall, other.recall), (one.false_alarm, other.false_alarm))
+        pairs = (
+            (one.precision, other.precision),
+            (one.recall, other.recall),
+            (one.false_alarm, other.false_alarm),
+        )
         table.add_row(kind, f"{one.n:,}", _p(one.there / one.n), *(f"{_p(a)} / {_p(b)}" for a, b in pairs))
     console.print(table)
     on_first = chosen.tally
     console.print(f"thresholds: {chosen.thresholds}", highlight=False)
     console.print(
-        f"where they were chosen: {_p(on_first.precision)} fully right, {_p(on_first.recall)} of the right ones kept"
+        f"where they were chosen: {_p(on_first.precision)} right, {_p(on_first.recall)} of the right ones kept"
     )
     console.print(f"precision of what is kept, 95 % over photographers: {found.precision}", highlight=False)
 
@@ -201,7 +212,7 @@ def _row(one: Tally, raw: Tally) -> tuple[str, ...]:
 
 
 def _p(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.3f}"
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 if __name__ == "__main__":

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def scenes_of(world: World, rows: Sequence[Row]) -> dict[str, Scene]:
-    """The scene of each row by its id. Raises `SetupError` where a row is about another scene than its number's."""
+    """The scene of each row by its id. Raises `SetupError` where a row is about another scene than its
+    number's.
+    """
     found = {row.id: scene(world, SPLIT, index) for index, row in enumerate(rows)}
     if wrong := [row_id for row_id, shown in found.items() if shown.id != row_id]:
         raise SetupError(f"the stored answers are about {wrong[0]}, which is another scene here: remove them")
@@ -75,7 +77,9 @@ def halves(cases: Sequence[Case], seed: int = 0) -> tuple[list[Case], list[Case]
 
 
 class ClipSentences:
-    """`Similarity` by the text tower of the Atlas's own CLIP: the mean of a text's sentences, each embedded once."""
+    """`Similarity` by the text tower of the Atlas's own CLIP: the mean of a text's sentences, each embedded
+    once.
+    """
 
     def __init__(self, gate: "ClipGate | None" = None) -> None:
         self._gate = gate

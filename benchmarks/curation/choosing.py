@@ -1,9 +1,9 @@
 """Thresholds for the four steps, chosen where the truth is known: GLOBE publishes none of its own.
 
-Of all thresholds tried, those that keep the most right samples while at least `AIM` of what is kept is right; where
-none reaches that, those with the highest precision that keep at least `LEAST` of what is right. One threshold is
-moved at a time, over and over, until none helps: the steps do not look at each other's rulings, so their
-thresholds interact little.
+Of all thresholds tried, those that keep the most right samples while at least `AIM` of what is kept is right;
+where none reaches that, those with the highest precision that keep at least `LEAST` of what is right. One
+threshold is moved at a time, over and over, until none helps: the steps do not look at each other's rulings, so
+their thresholds interact little.
 """
 
 from collections.abc import Mapping, Sequence

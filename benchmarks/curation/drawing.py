@@ -1,7 +1,8 @@
 """What is not stored yet, answered in this process: the same teachers without HTTP, Postgres and vLLM.
 
 The full run asks them over HTTP instead (`benchmarks.curation.pipeline`). The tiny model's texts are those of
-transformers here, which vLLM gives too but for the last bits of floating-point sums (`tests/integration/test_vllm`).
+transformers here, which vLLM gives too but for the last bits of floating-point sums
+(`tests/integration/test_vllm`).
 """
 
 import tempfile
@@ -16,8 +17,8 @@ from PIL import Image
 from atlas import WEIGHTS
 from atlas.archive import camera_position, write_split
 from atlas.exam import BATCH, MAX_TOKENS
-from atlas.scenes import scene
 from atlas.language import Cue
+from atlas.scenes import scene
 from atlas.seeing import Matcher, Seer
 from atlas.teachers import TEACHERS, teacher_text
 from atlas.world import World
@@ -86,9 +87,7 @@ def _tiny_says(pictures: Sequence[Image.Image]) -> list[str]:
         engine.close()
 
 
-def _archive_says(
-    world: World, pictures: Sequence[Image.Image], gallery: int
-) -> list[tuple[float, float, float]]:
+def _archive_says(world: World, pictures: Sequence[Image.Image], gallery: int) -> list[tuple[float, float, float]]:
     """Where the most similar photographs of the archive stand, and the share of their weight near there."""
     known = [scene(world, "calibration", index) for index in range(gallery)]
     with tempfile.TemporaryDirectory(prefix="curation-") as folder:
@@ -112,5 +111,3 @@ def _point(embedding_D: Floats, gallery_G_D: Floats, place_G_2: Floats) -> tuple
     share_K = near_K_K @ weight_K / weight_K.sum()
     chosen = int(np.argmax(share_K))
     return float(lat_K[chosen]), float(lon_K[chosen]), round(float(share_K[chosen]), 4)
-
-

@@ -1,9 +1,9 @@
 """What teachers said of scenes, and what the segmentation model saw in them: kept once, judged many times.
 
-One line of JSON for each scene of the split `test` from number 0 on: `id`, by teacher what it `said`, by coordinate
-teacher its `points` (degrees, confidence), and of the cues that anybody states the evidence of the segmentation model
-(`seen`) and of CLIP (`matched`). Below GLOBETAG_HOME
-the file is named by the weights and the world: other weights have another file.
+One line of JSON for each scene of the split `test` from number 0 on: `id`, by teacher what it `said`, by
+coordinate teacher its `points` (degrees, confidence), and of the cues that anybody states the evidence of the
+segmentation model (`seen`) and of CLIP (`matched`). Below GLOBETAG_HOME the file is named by the weights and
+the world: other weights have another file.
 """
 
 import hashlib
@@ -48,7 +48,9 @@ class Row:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Row":
         """What `to_json` gave."""
-        evidence = {(cue.partition("=")[0], cue.partition("=")[2]): both for cue, both in stored["evidence"].items()}
+        evidence = {
+            (cue.partition("=")[0], cue.partition("=")[2]): both for cue, both in stored["evidence"].items()
+        }
         points = {teacher: (point[0], point[1], point[2]) for teacher, point in stored["points"].items()}
         seen, matched = ({cue: both[which] for cue, both in evidence.items()} for which in (0, 1))
         return cls(stored["id"], stored["said"], points, seen, matched)
@@ -56,7 +58,9 @@ class Row:
 
 def file_of(folder: Path, world: World) -> Path:
     """Where the rows of these weights and this world are kept."""
-    weights = [resolve(str(WEIGHTS / name), variable="weights").version for name in ("vlm-best", "clip", "segmenter")]
+    weights = [
+        resolve(str(WEIGHTS / name), variable="weights").version for name in ("vlm-best", "clip", "segmenter")
+    ]
     key = hashlib.sha256(" ".join([FORMAT, *weights]).encode()).hexdigest()[:12]
     return folder / f"{SPLIT}-{key}-{world.version}.jsonl"
 

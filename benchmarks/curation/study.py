@@ -1,4 +1,4 @@
-"""What the four steps come to on scenes that no threshold was chosen on: together, one after the other, each left out."""
+"""What the four steps come to on scenes that no threshold was chosen on: together, in turn, and each left out."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,9 +53,10 @@ def study(
     written = [own[key] for key in choose(verified).items()]
     return Study(
         thresholds=thresholds,
-        after={RAW: tally(own.values(), all_right)} | {step: reached(order[: n + 1]) for n, step in enumerate(order)},
-        without={step: reached([each for each in order if each != step]) for step in order},
-        alone={step: reached([step]) for step in order},
+        after={RAW: tally(own.values(), all_right)}
+        | {step: reached(order[: n + 1]) for n, step in enumerate(order)},
+        without={str(step): reached([each for each in order if each != step]) for step in order},
+        alone={str(step): reached([step]) for step in order},
         precision=_precision(cases, kept),
         best=tally(written, all_right),
         by_teacher={
