@@ -28,12 +28,17 @@ def read(name: str, folder: Path) -> tuple[dict[str, Any], Path]:
             f"recipe {name}: no such file that can be read; name one, or one of {', '.join(known)}"
         ) from error
     try:
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+        content = parsed(text)
     except yaml.YAMLError as error:
         raise SetupError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise SetupError(f"{path}: must hold keys and values, as the recipes that come along do")
     return content, path
+
+
+def parsed(text: str) -> Any:
+    """What this YAML says. Raises `yaml.YAMLError`, also where a key stands twice."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
 
 
 def names(folder: Path) -> list[str]:

@@ -212,6 +212,11 @@ class Settings(BaseModel):
         25, description="A model is promoted if it places more within this distance: 1, 25, 200, 750 or 2500"
     )
 
+    teachers: Path | None = Field(
+        None,
+        description="The YAML file of the teachers that are asked about newly labelled photographs"
+        " (docs/curation.md); unset: none are",
+    )
     calibrate_photographs: Annotated[int, Field(ge=0)] = Field(
         1000,
         description="To renew a calibration the training worker asks about so many photographs of known place;"

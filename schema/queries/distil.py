@@ -57,6 +57,8 @@ BEGIN_RUN = text("""
         finished_at = NULL, heartbeat_at = now() WHERE id = :id
 """)
 
+HEARTBEAT = text("UPDATE distillation SET heartbeat_at = now() WHERE id = :id")
+
 BEGIN_VERIFYING = text("UPDATE distillation SET state = 'verifying', heartbeat_at = now() WHERE id = :id")
 
 END_RUN = text("""
@@ -157,6 +159,23 @@ ANSWER = text("""
     RETURNING a.sha256, a.teacher
 """)
 
+# All that a teacher has said is thrown away, and it is asked anew.
+ASK_ANEW = text("DELETE FROM teacher_answer WHERE distillation_id = :id AND teacher = :teacher")
+
+# How large photographs of the archive (:hashes) are.
+PICTURE_SIZES = text("""
+    SELECT sha256, width_px, height_px FROM image WHERE sha256 = ANY(CAST(:hashes AS text[]))
+""")
+
+# The gate's embedding of a photograph, with a collection that holds it and where.
+EMBEDDING = text("""
+    SELECT i.embedding_model_id, CAST(i.embedding AS text) AS embedding, i.taken_at, j.uri, c.name AS collection
+    FROM image i
+    LEFT JOIN LATERAL (SELECT * FROM job WHERE job.image_id = i.id ORDER BY collection_id, id LIMIT 1) j ON true
+    LEFT JOIN collection c ON c.id = j.collection_id
+    WHERE i.sha256 = :sha256 AND i.embedding IS NOT NULL AND i.embedding_model_id IS NOT NULL
+""")
+
 # Questions that never went out after all (rows: sha256, teacher), such as when the run was stopped before.
 UNASK = text("""
     WITH back AS (
@@ -178,10 +197,9 @@ LEAVE_OUT = text("""
     WHERE d.distillation_id = :id AND d.sha256 = r.sha256
 """)
 
-# Photographs that were left out for a reason in :reasons are asked about again: their originals may be back.
+# Photographs that were left out are looked for again: their originals may be back.
 TAKE_BACK = text("""
-    UPDATE distilled SET state = 'open', reason = NULL
-    WHERE distillation_id = :id AND state = 'left_out' AND reason = ANY(CAST(:reasons AS text[]))
+    UPDATE distilled SET state = 'open', reason = NULL WHERE distillation_id = :id AND state = 'left_out'
 """)
 
 # Photographs of which every teacher of :teachers has said something, or never will.
@@ -231,7 +249,7 @@ ANSWERS_BEFORE = text("""
 
 # The newest :limit answers of a teacher that have words, for the canary.
 NEWEST_TEXTS = text("""
-    SELECT sha256, raw FROM teacher_answer
+    SELECT sha256, raw, finish_reason FROM teacher_answer
     WHERE distillation_id = :id AND teacher = :teacher AND raw IS NOT NULL
     ORDER BY answered_at DESC, sha256 LIMIT :limit
 """)

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from trainer.commands import curate_plan, curate_run, curate_status
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -206,3 +207,8 @@ def _where(members: Any) -> str:
     cells = len({member.cell for member in members})
     countries = len({member.country_code for member in members})
     return f"in {cells:,} cells of {countries:,} countries"
+
+
+command.add_command(curate_plan.command, "plan")
+command.add_command(curate_run.command, "run")
+command.add_command(curate_status.command, "status")

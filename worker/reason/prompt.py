@@ -20,7 +20,7 @@ GLOBE's released checkpoint was trained on; it has the same answer lines, so the
 PROMPT_VERSION = 1
 MAX_HINT_CHARS = 500
 
-_ANSWER_FORM = """\
+ANSWER_FORM = """\
 <think>your reasoning</think>
 <answer>country: the country's English name
 region: the state or province, if you can tell
@@ -47,7 +47,7 @@ remain against each other. Give each reason as one short sentence.
 
 Then answer, in this form and with nothing after it:
 
-{_ANSWER_FORM}"""
+{ANSWER_FORM}"""
 
 _GLOBE_SYSTEM = "You are a helpful assistant."
 
@@ -56,7 +56,7 @@ You are an expert in geolocation. Find out where this photograph was taken from 
 architecture, signs, vegetation, terrain. Give your reasoning in <think> </think>, then your final answer in \
 <answer> </answer>, like this:
 
-{_ANSWER_FORM}
+{ANSWER_FORM}
 
 {_RULES}"""
 

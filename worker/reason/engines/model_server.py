@@ -89,7 +89,7 @@ class ModelServer:
         """What is at `path` of the server itself, outside of the API. Raises as `get`."""
         return self.send("GET", str(httpx.URL(self.url).copy_with(raw_path=f"/{path}".encode())))
 
-    def chat(self, body: Mapping[str, Any], *, most_bytes: int) -> Any:
+    def chat(self, body: Mapping[str, Any], *, most_bytes: int, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that answers a chat completion. Blocks while the server is away, up to `timeout_s`.
 
         Raises `JobError` where the server refuses this request, else `Transient` and `PutOff`; `BatcherClosed`
@@ -99,7 +99,7 @@ class ModelServer:
         while True:
             try:
                 with self._breakers.call(self.url):
-                    answer = self.post(body, most_bytes=most_bytes)
+                    answer = self.post(body, most_bytes=most_bytes, headers=headers)
                     if answer.is_success and answer.data is not None:
                         return answer.data
                     raise self._refusal(answer)
@@ -111,17 +111,28 @@ class ModelServer:
             if self._closed.wait(wait_s):
                 raise BatcherClosed("the engine is closed")
 
-    def post(self, body: Mapping[str, Any], *, most_bytes: int) -> Answer:
+    def post(
+        self, body: Mapping[str, Any], *, most_bytes: int, headers: Mapping[str, str] | None = None
+    ) -> Answer:
         """The answer to a chat completion, whatever it is, past the circuit. Raises as `get`."""
-        return self.send("POST", f"{self.url}/chat/completions", orjson.dumps(body), most_bytes=most_bytes)
+        url = f"{self.url}/chat/completions"
+        return self.send("POST", url, orjson.dumps(body), most_bytes=most_bytes, headers=headers)
 
-    def send(self, method: str, url: str, body: bytes | None = None, *, most_bytes: int = _LIST_BYTES) -> Answer:
+    def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        most_bytes: int = _LIST_BYTES,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """One request, one answer of at most `most_bytes`; redirects are not followed."""
         if self._closed.is_set():
             raise BatcherClosed("the engine is closed")
-        headers = {} if body is None else {"Content-Type": "application/json"}
+        said = dict(headers or {}) | ({} if body is None else {"Content-Type": "application/json"})
         try:
-            with self._client.stream(method, url, content=body, headers=headers) as response:
+            with self._client.stream(method, url, content=body, headers=said) as response:
                 raw = self._read(response, most_bytes)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             detail = f"The model server {self.url} cannot be reached ({one_line(error)})."
