@@ -40,12 +40,13 @@ _DATA_URL = "base64,"
 def taught(world: World, shown: Scene, teacher: Teacher) -> str:
     """What the teacher says of a scene in the form of the teachers' prompt: verdict, reasons, things seen, answer.
 
-    Its probability is what it believes: the posterior of the likeliest city, given the cues that it claims to see.
+    Its probability is what it believes: the posterior of the likeliest region, given the cues that it claims to
+    see.
     """
     text = teacher_text(world, shown, teacher)
     reasons, _, answer = text.partition("</think>")
     stated = stated_cues(reasons)
-    sure = float(world.posterior_C(dict(stated)).max()) if stated else 0.0
+    sure = float(np.add.reduceat(world.posterior_C(dict(stated)), world.region_starts).max()) if stated else 0.0
     says_yes = "country: unknown" not in answer
     verdict = f"<verdict>locatable: {'yes' if says_yes else 'no'}\nprobability: {sure:.2f}</verdict>\n"
     things = "\n".join(sentence for sentence in _sentences(reasons) if stated_cues(sentence))
@@ -73,7 +74,7 @@ class TeacherServer:
         class Handler(_Handler):
             server_of = outer
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._http = _Http(("127.0.0.1", port), Handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
@@ -95,6 +96,13 @@ class TeacherServer:
         with self._lock:
             self.asked[shown.id] = self.asked.get(shown.id, 0) + 1
         return taught(self._world, shown, self.teacher)
+
+
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who asks may be killed while it asks: that is no error of the server."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

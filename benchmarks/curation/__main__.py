@@ -82,7 +82,7 @@ def main() -> None:
 
 
 def _answered(file: Path, count: int, *, here: bool) -> list[Row]:
-    """Has the scenes answered; what came of it is stored unless it is less than was there."""
+    """Has the scenes answered, and stores what came of it."""
     if here:
         from benchmarks.curation.drawing import draw
 
@@ -90,7 +90,15 @@ def _answered(file: Path, count: int, *, here: bool) -> list[Row]:
     else:
         from benchmarks.curation.pipeline import ask
 
-        rows = ask(load_world(), count, file.parent)
+        asked = ask(load_world(), count)
+        rows = asked.rows
+        counts = asked.judged.counts
+        print(
+            f"asked over HTTP in {asked.seconds:,.0f} s; killed when {asked.answered_at_kill:,} questions were"
+            f" answered, of which {asked.asked_twice} were asked again; {asked.again} were under way and went out"
+            f" again; judged in Postgres: {counts.kept:,} of {counts.samples:,} samples kept",
+            flush=True,
+        )
     write(file, rows)
     return rows
 
@@ -190,14 +198,11 @@ def _show(
     table = Table(title="The checkers on all stated cues: segmentation model / CLIP", title_justify="left")
     for heading in ("kind", "stated", "visible", "precision", "recall", "finds what is not there"):
         table.add_column(heading)
-    for kind, one in by_kind.items():
-        other = by_kind_clip[kind]
-        pairs = (
-            (one.precision, other.precision),
-            (one.recall, other.recall),
-            (one.false_alarm, other.false_alarm),
-        )
-        table.add_row(kind, f"{one.n:,}", _p(one.there / one.n), *(f"{_p(a)} / {_p(b)}" for a, b in pairs))
+    for kind, seen in by_kind.items():
+        both = (seen, by_kind_clip[kind])
+        values = zip(*((each.precision, each.recall, each.false_alarm) for each in both), strict=True)
+        pairs = [" / ".join(map(_p, each)) for each in values]
+        table.add_row(kind, f"{seen.n:,}", _p(seen.there / seen.n), *pairs)
     console.print(table)
     on_first = chosen.tally
     console.print(f"thresholds: {chosen.thresholds}", highlight=False)

@@ -13,9 +13,10 @@ from atlas.archive import camera_position
 from atlas.scenes import Scene, scene
 from atlas.world import World
 from benchmarks.curation.store import SPLIT, Row
+from trainer.curate.distil.reading import Troubled, read_said
 from trainer.curate.opinions import Case, Opinion, Subject, Trouble
 from worker.errors import SetupError
-from worker.reason.answer import Unparsable, parse, split_cues
+from worker.reason.answer import split_cues
 
 if TYPE_CHECKING:
     from worker.gate.clip import ClipGate
@@ -53,13 +54,14 @@ def cases_of(rows: Sequence[Row], scenes: Mapping[str, Scene]) -> list[Case]:
     """One case for each row."""
     cases = []
     for row in rows:
-        opinions, troubled = [], {}
+        opinions: list[Opinion] = []
+        troubled: dict[str, Trouble] = {}
         for teacher, text in row.said.items():
-            answer = parse(text)
-            if isinstance(answer, Unparsable):
-                troubled[teacher] = Trouble.UNREADABLE
+            read = read_said(teacher, text, None)
+            if isinstance(read, Troubled):
+                troubled[teacher] = read.trouble
             else:
-                opinions.append(Opinion(teacher, answer))
+                opinions.append(read)
         for teacher, (lat, lon, confidence) in row.points.items():
             opinions.append(Opinion(teacher, lat=lat, lon=lon, confidence=confidence))
         cases.append(Case(subject_of(scenes[row.id]), tuple(opinions), troubled))

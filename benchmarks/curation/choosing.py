@@ -25,6 +25,7 @@ TRIED: Mapping[str, Sequence[Any]] = {
     "coarser_counts": (0.0, 0.5, 1.0),
     "min_similarity": (-1.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9),
     "min_similar_others": (1, 2),
+    "min_p_locatable": (0.0, 0.25, 0.5, 0.75),
     "min_locatable_share": (0.0, 0.34, 0.5, 0.67, 0.75, 1.0),
     "min_supported": (1, 2, 3),
 }

