@@ -14,7 +14,7 @@ from PIL import Image
 
 from atlas.archive import write_split
 from atlas.scenes import Scene, scene
-from atlas.seeing import CLIP_NAME, CUTS_NAME, SEGMENTER_NAME, Matcher, Seen, Seer
+from atlas.visible import CLIP_NAME, CUTS_NAME, SEGMENTER_NAME, Seen
 from atlas.world import World
 
 SPLIT, SCENES = "calibration", 1500
@@ -23,6 +23,7 @@ _DIGITS = 4
 
 def write_cuts(world: World, segmenter: Path, clip: Path, scenes: int = SCENES) -> dict[str, dict[str, float]]:
     """Chooses the cuts of both models and writes them beside the segmentation model; by model and kind."""
+    from atlas.seeing import Matcher, Seer
     from worker.gate.clip import load_gate
 
     with tempfile.TemporaryDirectory(prefix="cuts-") as folder:

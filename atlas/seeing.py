@@ -1,18 +1,15 @@
-"""Whether a picture shows a cue that somebody states: what curation's last step goes by in this world.
+"""What looks for cues in pictures of this world, at the picture alone: the evidence that `atlas.visible` judges
+by.
 
-Two models look, at the picture alone; nobody tells them what is true of the scene. The evidence of the
-segmentation model (`atlas.teach_segmenter`) for a cue is how sure it is of the surest few cells of the picture;
-the side that cars keep to is read off where the cars stand. The evidence of the gate's CLIP is the cosine of
-the picture with the two sentences that state the cue. Cues are read from a text by
-`atlas.language.stated_cues`.
+The evidence of the segmentation model (`atlas.teach_segmenter`) for a cue is how sure it is of the surest few
+cells of the picture; the side that cars keep to is read off where the cars stand. The evidence of the gate's
+CLIP is the cosine of the picture with the two sentences that state the cue.
 
 Axes: B pictures, L labels, H rows, W columns, S sentences, Q cues, D embedding dimensions.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import SegformerForSemanticSegmentation, SegformerImageProcessor
 
-from atlas import WEIGHTS
-from atlas.cues import KINDS
-from atlas.language import VARIANTS, Cue, cue_phrase, stated_cues
+from atlas.language import VARIANTS, Cue, cue_phrase
 from atlas.masks import CAR, LABELS, label_of
-from trainer.curate.opinions import Case, CueSeen, Opinion
+from atlas.visible import CUES, SEGMENTER, Seen
 
 if TYPE_CHECKING:
     from worker.gate.clip import ClipGate
@@ -34,23 +29,6 @@ if TYPE_CHECKING:
 CELLS = 4
 """The evidence is the mean of so many cells of 28 x 28: a plate covers about ten."""
 BATCH = 64
-SEGMENTER_NAME, CLIP_NAME = "segmenter", "clip"
-CUTS_NAME = "cuts.json"
-SEGMENTER = WEIGHTS / "segmenter"
-CUES: tuple[Cue, ...] = tuple((kind.name, value) for kind in KINDS for value in kind.values)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """The evidence for each cue in one picture, 0..1."""
-
-    evidence: Mapping[Cue, float]
-
-
-def load_cuts(by: str = SEGMENTER_NAME, folder: Path = SEGMENTER) -> dict[str, float]:
-    """By kind of cue, the evidence of this model from which it counts as seen (see `atlas.cuts`)."""
-    cuts: dict[str, dict[str, float]] = json.loads((folder / CUTS_NAME).read_text())
-    return cuts[by]
 
 
 class Seer:
@@ -106,30 +84,3 @@ class Matcher:
         with ThreadPoolExecutor(BATCH) as pool:
             vectors = list(pool.map(lambda picture: self._gate.score(picture).embedding_D, pictures))
         return [Seen(dict(zip(CUES, (self._cue_Q_D @ vector_D).tolist(), strict=True))) for vector_D in vectors]
-
-
-class AtlasVisible:
-    """`trainer.curate.verify`'s `Visible`: the cues of each sample, and whether `seen_in` shows them."""
-
-    def __init__(
-        self,
-        seen_in: Callable[[Sequence[Case]], Sequence[Seen]],
-        cuts: Mapping[str, float],
-        by: str = SEGMENTER_NAME,
-    ) -> None:
-        """`seen_in` tells the evidence of each case's photograph; `by` names what looked."""
-        self._seen_in = seen_in
-        self._cuts = cuts
-        self._by = by
-
-    def __call__(self, asked: Sequence[tuple[Case, Opinion]]) -> list[list[CueSeen]]:
-        found = self._seen_in([case for case, _ in asked])
-        return [
-            list(self._judged(stated_cues(opinion.answer.reasoning if opinion.answer else ""), seen))
-            for (_, opinion), seen in zip(asked, found, strict=True)
-        ]
-
-    def _judged(self, cues: Iterable[Cue], seen: Seen) -> Iterable[CueSeen]:
-        for kind, value in sorted(cues):
-            evidence = seen.evidence[kind, value]
-            yield CueSeen(f"{kind}={value}", evidence >= self._cuts[kind], self._by, round(evidence, 4))

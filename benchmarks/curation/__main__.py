@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from atlas.seeing import CLIP_NAME, SEGMENTER_NAME, AtlasVisible, Seen, load_cuts
+from atlas.visible import CLIP_NAME, SEGMENTER_NAME, AtlasVisible, Seen, load_cuts
 from atlas.world import load_world
 from benchmarks import harness
 from benchmarks.curation import plot

@@ -33,8 +33,9 @@ from atlas.exam import BATCH, Mark, Paper, examine, mark, set_paper
 from atlas.questions import AtlasQuestions, read_cues
 from atlas.render import render
 from atlas.scenes import Scene, scene
-from atlas.seeing import AtlasVisible, Seen, Seer, load_cuts
+from atlas.seeing import Seer
 from atlas.teachers import TEACHERS, teacher_text
+from atlas.visible import AtlasVisible, Seen, load_cuts
 from atlas.world import World, load_world
 from benchmarks import harness
 from benchmarks.curation.cases import ClipSentences, cases_of

@@ -24,9 +24,9 @@ from atlas import WEIGHTS
 from atlas.archive import TRUTH_NAME, write_split
 from atlas.recognise import Recogniser
 from atlas.scenes import scene
-from atlas.seeing import SEGMENTER_NAME, AtlasVisible, Seen, load_cuts
 from atlas.teacher_server import TeacherServer
 from atlas.teachers import TEACHERS
+from atlas.visible import SEGMENTER_NAME, AtlasVisible, Seen, load_cuts
 from atlas.world import World
 from benchmarks.curation.cases import ClipSentences
 from benchmarks.curation.drawing import ARCHIVE, TINY, Evidence, evidence_in, pictures_of
