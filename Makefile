@@ -43,9 +43,9 @@ bench: $(READY) ## run all benchmarks, quickly; each ends with a line of JSON
 
 atlas: $(READY) ## train the small models of the Atlas from nothing (up to an hour on two cores)
 # Two processes of one thread each: so small a model gains little from a second thread.
-	@echo "atlas: training vlm-start, vlm-best and clip in $(WEIGHTS), from nothing"
+	@echo "atlas: training vlm-start, vlm-best, clip and segmenter in $(WEIGHTS), from nothing"
 	@export OMP_NUM_THREADS=1; \
-		$(BIN)/python -m atlas.train --output $(WEIGHTS) --only vlm-start,clip & beside=$$!; \
+		$(BIN)/python -m atlas.train --output $(WEIGHTS) --only vlm-start,clip,segmenter & beside=$$!; \
 		OMP_NUM_THREADS=1 $(BIN)/python -m atlas.train --output $(WEIGHTS) --only vlm-best; status=$$?; \
 		wait $$beside && exit $$status
 	@$(BIN)/python -m benchmarks.atlas --weights $(WEIGHTS)

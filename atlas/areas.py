@@ -32,9 +32,17 @@ def class_areas(scene: Scene, side_px: int = 112) -> dict[str, float]:
 
 def area_shares(scene: Scene, side_px: int = 112) -> NDArray[np.float64]:
     """The same for all of `CLASSES`, shape (C,)."""
+    class_H_W = class_map(scene, side_px)
+    return np.bincount(class_H_W.ravel(), minlength=len(CLASSES)) / class_H_W.size
+
+
+def class_map(scene: Scene, side_px: int = 112) -> NDArray[np.int64]:
+    """Which of `CLASSES` each pixel shows, shape (2 * side_px, 2 * side_px): as the picture is drawn,
+    unreduced.
+    """
     tracer = _Tracer()
     render(scene, side_px, on_drawn=tracer)
-    return np.bincount(tracer.class_H_W.ravel(), minlength=len(CLASSES)) / tracer.class_H_W.size
+    return tracer.class_H_W
 
 
 class _Tracer:
@@ -42,12 +50,13 @@ class _Tracer:
 
     def __init__(self) -> None:
         self.class_H_W: NDArray[np.int64] = np.zeros((0, 0), dtype=np.int64)
-        self._before_H_W_3: NDArray[np.uint8] = np.zeros((0, 0, 3), dtype=np.uint8)
+        self._before_H_W: NDArray[np.uint32] = np.zeros((0, 0), dtype=np.uint32)
 
     def __call__(self, class_: str, picture: Image.Image) -> None:
-        now_H_W_3 = np.array(picture)
+        # One number for each pixel: three times as fast as three of them.
+        now_H_W = np.asarray(picture.convert("RGBA")).view(np.uint32)[..., 0]
         if self.class_H_W.size == 0:
-            self.class_H_W = np.full(now_H_W_3.shape[:2], CLASSES.index(class_))
+            self.class_H_W = np.full(now_H_W.shape, CLASSES.index(class_))
         else:
-            self.class_H_W[(now_H_W_3 != self._before_H_W_3).any(axis=-1)] = CLASSES.index(class_)
-        self._before_H_W_3 = now_H_W_3
+            self.class_H_W[now_H_W != self._before_H_W] = CLASSES.index(class_)
+        self._before_H_W = now_H_W

@@ -3,8 +3,9 @@
     python -m atlas.train [--output FOLDER] [--only vlm-start,vlm-best,clip]
 
 `vlm-start` learns from the imperfect teachers alone, as from GLOBE's distilled data; it is where reinforcement
-learning begins. `vlm-best` learns from truthful texts and serves the demo. `clip` is the gate's backbone. All
-three are tiny (see their cards) and know nothing but the drawn world.
+learning begins. `vlm-best` learns from truthful texts and serves the demo. `clip` is the gate's backbone.
+`segmenter` says what each pixel shows, for curation. All are tiny (see their cards) and know nothing but the drawn
+world.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from worker.errors import SetupError
 START_STEPS = 1000
 BEST_STEPS = 4500
 CLIP_STEPS = 1200
+SEGMENTER_STEPS = 1100
 
 _LOG_LINES = 20
 
@@ -103,6 +105,15 @@ def _teach_clip(world: World, folder: Path, steps: int, seed: int, on_step: OnSt
     teach_clip(world, folder, steps=steps, seed=seed, on_step=on_step)
 
 
+def _teach_segmenter(world: World, folder: Path, steps: int, seed: int, on_step: OnStep) -> None:
+    from atlas.cuts import write_cuts
+    from atlas.teach_segmenter import teach_segmenter
+
+    teach_segmenter(world, folder, steps=steps, seed=seed, on_step=on_step)
+    clip = folder.parent / "clip"
+    write_cuts(world, folder, clip if clip.exists() else WEIGHTS / "clip")
+
+
 def _teach_best(world: World, folder: Path, steps: int, seed: int, on_step: OnStep) -> None:
     teach_vlm(world, folder, truthful_words, steps, seed, on_step)
 
@@ -115,6 +126,7 @@ _MODELS: dict[str, tuple[Teach, int]] = {
     "vlm-best": (_teach_best, BEST_STEPS),
     "vlm-start": (_teach_start, START_STEPS),
     "clip": (_teach_clip, CLIP_STEPS),
+    "segmenter": (_teach_segmenter, SEGMENTER_STEPS),
 }
 
 

@@ -1,0 +1,1 @@
+"""What each step of curation is worth, in the world where the truth is known."""
