@@ -40,7 +40,7 @@ def main(home: Path) -> None:
             "engine": os.environ.get("PEERS_ENGINE", "vllm"),
             "device": "cpu",
             "most_answers": 1,
-            "threads": 64,
+            "threads": 128,
             "lease_s": 15.0,
         }
     )

@@ -25,6 +25,10 @@ _PGMQ_OPTIONS = {
     "visibility_timeout": 1800,
 }
 
+_MOST_SETTLING = 32
+"""So many threads settle their messages at once, each on a connection; others wait some milliseconds. A worker
+with hundreds of threads would use up the hundred connections that Postgres allows by default."""
+
 
 def uses_pgmq(settings: Settings) -> bool:
     return settings.broker_url is None or settings.broker_url.startswith("pgmq")
@@ -39,7 +43,7 @@ def celery_options(settings: Settings, database_url: str) -> dict[str, Any]:
             "broker_transport_options": _PGMQ_OPTIONS
             | {
                 "conn_string": pgmq_conninfo(database_url),
-                "pool_size": settings.threads + 4,
+                "pool_size": min(settings.threads, _MOST_SETTLING) + 4,
             },
             "task_queues": [Queue(name, Exchange("", type="direct"), routing_key=name) for name in LANES.values()],
         }
