@@ -1,8 +1,8 @@
 """The numbers that verification goes by, and the words for why a sample was dropped.
 
 GLOBE (arXiv 2506.14674) publishes none of its thresholds. Those of agreement and of what is visible were chosen in
-the Atlas, where the truth is known (docs/curation.md); the others follow from what they mean. Real teachers and real
-checkers may need others: `benchmarks.curation` shows what each does.
+the Atlas, where the truth is known (docs/curation.md); the others follow from what they mean. Real teachers and
+real checkers may need others: `benchmarks.curation` shows what each does.
 """
 
 import math
