@@ -21,7 +21,7 @@ from trainer.curate.opinions import Case, Opinion, Subject
 from trainer.curate.see.embed import load_embedder
 from trainer.curate.see.looker import Looker
 from trainer.curate.see.match import load_matcher
-from trainer.curate.see.segment import load_segmenter
+from trainer.curate.see.segment import load_segmenter, wanted_files
 from worker.errors import SetupError
 from worker.reason.answer import Answer
 
@@ -58,6 +58,22 @@ def test_every_architecture_gives_shares_of_the_picture(segmenters, architecture
         assert areas.keys() <= set(NAMES)
         assert segmenter.shares([picture]) == [pytest.approx(areas, abs=1e-3)]
     assert segmenter.shares([]) == []
+
+
+def test_a_hub_id_finds_a_download(segmenters, tmp_path, monkeypatch):
+    """Without a network here: as the hub's own client lays a download out."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "c" * 40
+    repository = tmp_path / "models--nvidia--segformer-tiny"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(commit)
+    save_segmenter(repository / "snapshots" / commit, "segformer")
+    found = load_segmenter("nvidia/segformer-tiny", device="cpu")
+    assert found.checkpoint.revision == commit
+    assert found.shares(PICTURES) == segmenters["segformer"].shares(PICTURES)
+    files = ["config.json", "model.safetensors", "pytorch_model.bin", "modeling.py", "tokenizer.json", "x.pkl"]
+    assert wanted_files(files) == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
 def test_another_seed_segments_otherwise(segmenters, tmp_path):

@@ -177,7 +177,22 @@ def gps(point, confidence):
     ],
 )
 def test_others_must_name_the_same_place(own, others, expected):
-    assert reason(says("a", own), *others, **alone(Step.AGREEMENT)) == expected
+    strict = Thresholds(min_support=0.5, min_agreeing_share=0.5)
+    assert reason(says("a", own), *others, thresholds=strict, **alone(Step.AGREEMENT)) == expected
+
+
+def test_by_default_one_of_a_few_others_is_enough_and_nobody_to_ask_is_counted():
+    five = [
+        says(name, place)
+        for name, place in zip("abcde", [IN_PARIS] * 2 + [IN_LYON] * 2 + [IN_BERLIN], strict=True)
+    ]
+    found = verdicts(*five, **alone(Step.AGREEMENT))
+    assert {name: one.reason for name, one in found.items()} == {
+        **dict.fromkeys("abcd"), "e": Why.PLACES_DIFFER,
+    }  # fmt: skip
+    single = verdicts(says("a", IN_PARIS), **alone(Step.AGREEMENT))
+    assert single["a"].kept
+    assert count(single.values()).unjudged == {Step.AGREEMENT: 1}
 
 
 def by_words(pairs):

@@ -101,12 +101,12 @@ def reasoning(opinion: Opinion) -> str:
 
 
 def same_place(others: Sequence[Opinion], said: Sequence[Stance], thresholds: Thresholds) -> Ruling:
-    """Do the others name the same place?
+    """Do enough of the others name the same place?
 
-    One dissenter among three teachers costs the others nothing, and is itself dropped: each sample needs half of
-    the weight of the *other* opinions, so of A, A, B the first two have one of two and the last has none. To ask
-    all to agree (`min_agreeing_share` 1) would give each single teacher a veto: the worst of them would decide how
-    much is kept.
+    The share is that of the weight of the *other* opinions. So one dissenter among three teachers costs the others
+    nothing and is itself dropped: of A, A, B the first two have one of two and the last has none. To ask all to
+    agree (`min_agreeing_share` 1) would give each single teacher a veto, and to ask for half of them lets two who
+    share a fault outvote the one who is right.
     """
     counts = {Stance.AGREES: 1.0, Stance.COARSER: thresholds.coarser_counts, Stance.CONTRADICTS: 0.0}
     voting = [(weight(other), counts[one]) for other, one in zip(others, said, strict=True) if one in counts]

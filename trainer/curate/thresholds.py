@@ -1,7 +1,8 @@
 """The numbers that verification goes by, and the words for why a sample was dropped.
 
-GLOBE (arXiv 2506.14674) publishes none of its thresholds. The defaults here are ours; `benchmarks.curation`
-measures what they do in the Atlas, where the truth is known. Real teachers and real checkers may need others.
+GLOBE (arXiv 2506.14674) publishes none of its thresholds. Those of agreement and of what is visible were chosen in
+the Atlas, where the truth is known (docs/curation.md); the others follow from what they mean. Real teachers and
+real checkers may need others: `benchmarks.curation` shows what each does.
 """
 
 import math
@@ -94,8 +95,8 @@ class Thresholds:
     allow_unchecked: bool = False
     agree_km: float = 25.0
     coordinate_km: float = 50.0
-    min_support: float = 0.5
-    min_agreeing_share: float = 0.5
+    min_support: float = 0.0
+    min_agreeing_share: float = 0.2
     coarser_counts: float = 0.5
     min_similarity: float = 0.5
     min_similar_others: int = 1
