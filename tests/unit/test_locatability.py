@@ -36,7 +36,7 @@ def test_the_score_is_what_a_hand_calculation_gives():
     # 0.3 x 1 + 0.25 x 0.228 + 0.2 x 0.168 + 0.1 x 0.196 + 0.1 x 0.265 + 0.05 x 0 = 0.4367
     found = score(areas, STREET)
     assert found.value == pytest.approx(0.4367)
-    assert DEFAULT_THRESHOLD == pytest.approx(0.4)
+    assert pytest.approx(0.4) == DEFAULT_THRESHOLD
     assert found.value >= DEFAULT_THRESHOLD
     assert [name for name, _, _ in found.top] == ["road", "building", "sky"]
     assert found.top[1] == ("building", 0.25, pytest.approx(0.057))
