@@ -180,8 +180,9 @@ def _rights(summary: Summary) -> str:
     return (
         "## Rights and split\n\n"
         f"{whose} A file whose `plus:DataMining` (IPTC Photo Metadata 2023.1) forbids training, or cannot be"
-        " understood, is left out. Licences are those that the source states, and are not checked. Originals keep"
-        " their metadata, which may name people and places.\n\n"
+        " understood, is left out, and so are photographs whose place readers may only see coarsely. Licences are"
+        " those that the source states, and are not checked. Originals keep their metadata, which may name people"
+        " and places.\n\n"
         f"{held}\n\n"
         f"Place names and ids: GeoNames (CC BY 4.0), {Gazetteer.load().version}.\n"
     )
