@@ -160,6 +160,8 @@ def test_the_card_says_what_is_in_it_and_cannot_be_broken_by_names(atlas, globet
     for each in summary.filters:
         assert f"{each.after:,}" in card
     assert "max_unsupported_share" in card and "careful" in card
+    assert "agreement of the teachers with each other” could fully judge none" in card, "no text encoder was there"
+    assert "must be visible” could fully judge none" not in card
     from huggingface_hub import DatasetCard
 
     assert DatasetCard(card).data.task_categories == ["image-text-to-text"]

@@ -50,7 +50,7 @@ def card(summary: Summary, written: Written, *, every: bool, pictures: bool) -> 
         _counts("licence", written.by_licence),
         _left_out(summary, written),
         _rights(summary),
-        _limits(written, pictures=pictures),
+        _limits(summary, written, pictures=pictures),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -188,9 +188,15 @@ def _rights(summary: Summary) -> str:
     )
 
 
-def _limits(written: Written, *, pictures: bool) -> str:
+def _limits(summary: Summary, written: Written, *, pictures: bool) -> str:
     share = written.with_entities / written.rows if written.rows else 0.0
+    blind = [each for each in summary.filters if each.unjudged >= each.after > 0]
     lines = [
+        f"**The filter “{STEP_WORDS[each.step]}” could fully judge none of what it let pass**: nobody knows it of"
+        " these rows."
+        for each in blind
+    ]
+    lines += [
         "The known place is the photograph's metadata or label. Wrong metadata passes where teachers guess alike.",
         "Filters favour what is easy: places that teachers know, and things that checkers can see. Rare places and"
         " quiet photographs are under-represented.",
