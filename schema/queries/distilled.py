@@ -2,12 +2,12 @@
 
 from sqlalchemy import text
 
-# The kept samples of a distillation (:id), of each photograph the chosen one or (:all) each, with the rights that
-# an archive's photograph has today. `said`: what came of every teacher that was asked about the photograph.
+# The kept samples of a distillation (:id), of each photograph the chosen one or (:all) each, with the rights and
+# the precision cap that an archive's photograph has today. `said`: what came of every teacher that was asked.
 KEPT_SAMPLES = text("""
     SELECT s.sha256, s.teacher, s.chosen, s.reasoning, s.answer, s.measures, d.uri, d.lat, d.lon, d.country_code,
            d.country, d.region, d.city, d.geoname_id, d.grouped_by, d.licence, d.label_id, a.model, a.prompt_hash,
-           i.data_mining,
+           i.data_mining, i.precision_km,
            d.image_id IS NULL OR coalesce((
                SELECT bool_and(c.training_consent) FROM job j JOIN collection c ON c.id = j.collection_id
                WHERE j.image_id = d.image_id
@@ -21,7 +21,7 @@ KEPT_SAMPLES = text("""
     FROM distilled_sample s
     JOIN distilled d USING (distillation_id, sha256)
     JOIN teacher_answer a USING (distillation_id, sha256, teacher)
-    LEFT JOIN image i ON i.id = d.image_id
+    LEFT JOIN image i ON i.sha256 = d.sha256
     WHERE s.distillation_id = :id AND s.kept AND (s.chosen OR :all)
     ORDER BY s.sha256, s.teacher
 """)
@@ -47,7 +47,8 @@ UNJUDGED = text("""
     GROUP BY m.key ORDER BY m.key
 """)
 
-# Of each fate (kept, or a reason) so many samples (:kept, :dropped), drawn by chance but always the same.
+# Of each fate (kept, or a reason) so many samples (:kept, :dropped), drawn by chance but always the same. None of
+# a photograph whose place readers see coarsely only.
 EXAMPLES = text("""
     SELECT * FROM (
         SELECT s.sha256, s.teacher, s.kept, s.chosen, s.dropped_by, s.reason, s.reasoning, s.answer, s.cues,
@@ -58,6 +59,7 @@ EXAMPLES = text("""
         JOIN distilled d USING (distillation_id, sha256)
         JOIN teacher_answer a USING (distillation_id, sha256, teacher)
         WHERE s.distillation_id = :id
+          AND NOT EXISTS (SELECT FROM image i WHERE i.sha256 = s.sha256 AND i.precision_km IS NOT NULL)
     ) drawn
     WHERE place <= CASE WHEN kept THEN :kept ELSE :dropped END
     ORDER BY kept DESC, dropped_by, reason, place
@@ -74,13 +76,14 @@ PLACES_SAID = text("""
     ORDER BY a.sha256, a.teacher
 """)
 
-# Examples of answers that are no opinion, :each of every teacher and trouble.
+# Examples of answers that are no opinion, :each of every teacher and trouble; none of a photograph with a cap.
 TROUBLES = text("""
     SELECT * FROM (
         SELECT a.sha256, a.teacher, a.trouble, a.detail, a.raw, d.uri,
                row_number() OVER (PARTITION BY a.teacher, a.trouble ORDER BY md5(a.sha256)) AS place
         FROM teacher_answer a JOIN distilled d USING (distillation_id, sha256)
         WHERE a.distillation_id = :id AND a.state = 'troubled'
+          AND NOT EXISTS (SELECT FROM image i WHERE i.sha256 = a.sha256 AND i.precision_km IS NOT NULL)
     ) drawn WHERE place <= :each ORDER BY teacher, trouble, place
 """)
 

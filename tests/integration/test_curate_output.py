@@ -3,15 +3,17 @@
 import hashlib
 import json
 import re
+import uuid
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 
-from schema.tables import distilled_sample
+from schema import queries
+from schema.tables import distilled_sample, image, job
 from tests.distillations import POINTS, Distillation
 from trainer.commands.curate import command
 from trainer.curate.output.read import completion, examples, questions, read_rows
@@ -110,6 +112,23 @@ def test_withdrawn_held_out_changed_and_gone_are_counted_not_written(atlas, glob
     assert "when written: not_found" in (tmp_path / "out/README.md").read_text().replace("\\", "")
 
 
+def test_what_a_precision_cap_covers_is_neither_written_nor_shown(atlas, globetag, tmp_path, database):
+    capped = sorted({one.subject_id for one in kept_of(atlas)})[0]
+    with database.engine.begin() as connection:
+        collection_id = connection.execute(queries.collections.ENSURE_COLLECTION, {"name": "homes"}).scalar_one()
+        connection.execute(queries.collections.SET_PRECISION, {"name": "homes", "precision_km": 25.0})
+        values = {"sha256": capped, "format": "jpeg", "width_px": 160, "height_px": 160, "size_bytes": 1}
+        image_id = connection.execute(insert(image).values(**values).returning(image.c.id)).scalar_one()
+        job_values = {"id": str(uuid.uuid4()), "uri": "file:///homes/1.jpg", "state": "done", "outcome": "known"}
+        connection.execute(insert(job).values(**job_values, collection_id=collection_id, image_id=image_id))
+    told = globetag("export", "scenes", tmp_path / "out")
+    assert "1 precision_capped" in told.output
+    assert capped not in {row.fields["sha256"] for row in read_rows(tmp_path / "out")}
+    globetag("report", "scenes", tmp_path / "page.html")
+    name = Path(next(subject.uri for subject in atlas.subjects if subject.id == capped)).name
+    assert name not in (tmp_path / "page.html").read_text()
+
+
 def test_paths_instead_of_pictures(atlas, globetag, tmp_path):
     globetag("export", "scenes", tmp_path / "out", "--without-pictures")
     rows = list(read_rows(tmp_path / "out"))
@@ -141,6 +160,8 @@ def test_the_card_says_what_is_in_it_and_cannot_be_broken_by_names(atlas, globet
     for each in summary.filters:
         assert f"{each.after:,}" in card
     assert "max_unsupported_share" in card and "careful" in card
+    assert "agreement of the teachers with each other” could fully judge none" in card, "no text encoder was there"
+    assert "must be visible” could fully judge none" not in card
     from huggingface_hub import DatasetCard
 
     assert DatasetCard(card).data.task_categories == ["image-text-to-text"]

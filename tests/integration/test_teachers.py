@@ -502,3 +502,35 @@ def test_a_name_stands_for_one_source(database, curate, tmp_path):
                 curate(curate_run, "--folder", folder, "--teachers", file, "--name", "d")
         with pytest.raises(SetupError, match="asks about another source"):
             curate(curate_run, "--folder", folder, "--teachers", file, "--name", "d")
+
+
+# --- stopping at once, and memory ---
+
+
+def test_a_second_signal_leaves_what_is_under_way(database, tmp_path):
+    folder = write_archive(tmp_path / "photos", 12)
+    free = threading.Event()
+
+    def hanging(number):
+        if number is not None:
+            free.wait(START_S)
+        return says(number or 0)
+
+    with Teaching(hanging) as one:
+        more = {"concurrency": 3, "timeout_s": 500}
+        file = teachers_file(tmp_path / "teachers.yaml", one=(one.url, more))
+        arguments = ("--folder", folder, "--teachers", file, "--name", "hung")
+        process = start(database, *arguments)
+        wait_for(lambda: len(one.questions) >= 4, "questions", timeout_s=START_S)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=START_S)
+        assert process.returncode == exit_codes.INTERRUPTED, said
+        assert [row.state for row in rows(database)] == ["asked"] * 3
+        assert one.most <= 3
+        free.set()
+        process = start(database, *arguments)
+        said, _ = process.communicate(timeout=START_S)
+    assert process.returncode == exit_codes.DONE, said
+    assert "3 questions were under way when an earlier run died" in said
+    assert sorted(row.asks for row in rows(database)) == [1] * 9 + [2] * 3

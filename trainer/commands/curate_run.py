@@ -64,7 +64,7 @@ def command(
     """Ask the teachers about photographs of known place, and keep of what they say what stands verification.
 
     May be broken off at any time: the same command goes on, and asks nobody twice about what was answered. Ctrl-C
-    lets answers that are under way arrive; a second one leaves them. A teacher that is away is waited for, or asked
+    lets answers that are under way arrive; a second one leaves them. A teacher that is away is waited for or asked
     the next time. One whose answers are no answers is quarantined; the others go on.
 
     Exit codes: 0 done; 1 the set-up is wrong, or no teacher can be asked; 3 some questions are open, because a

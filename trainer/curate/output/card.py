@@ -50,7 +50,7 @@ def card(summary: Summary, written: Written, *, every: bool, pictures: bool) -> 
         _counts("licence", written.by_licence),
         _left_out(summary, written),
         _rights(summary),
-        _limits(written, pictures=pictures),
+        _limits(summary, written, pictures=pictures),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -180,16 +180,23 @@ def _rights(summary: Summary) -> str:
     return (
         "## Rights and split\n\n"
         f"{whose} A file whose `plus:DataMining` (IPTC Photo Metadata 2023.1) forbids training, or cannot be"
-        " understood, is left out. Licences are those that the source states, and are not checked. Originals keep"
-        " their metadata, which may name people and places.\n\n"
+        " understood, is left out, and so are photographs whose place readers may only see coarsely. Licences are"
+        " those that the source states, and are not checked. Originals keep their metadata, which may name people"
+        " and places.\n\n"
         f"{held}\n\n"
         f"Place names and ids: GeoNames (CC BY 4.0), {Gazetteer.load().version}.\n"
     )
 
 
-def _limits(written: Written, *, pictures: bool) -> str:
+def _limits(summary: Summary, written: Written, *, pictures: bool) -> str:
     share = written.with_entities / written.rows if written.rows else 0.0
+    blind = [each for each in summary.filters if each.unjudged >= each.after > 0]
     lines = [
+        f"**The filter “{STEP_WORDS[each.step]}” could fully judge none of what it let pass**: nobody knows it of"
+        " these rows."
+        for each in blind
+    ]
+    lines += [
         "The known place is the photograph's metadata or label. Wrong metadata passes where teachers guess alike.",
         "Filters favour what is easy: places that teachers know, and things that checkers can see. Rare places and"
         " quiet photographs are under-represented.",

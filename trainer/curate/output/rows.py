@@ -18,6 +18,8 @@ from worker.place.sphere import distance_km
 NEAR_KM = 50.0
 """A coordinate teacher whose point lies so near to the known place agrees with it."""
 HELD_OUT = "held_out"
+CAPPED = "precision_capped"
+"""Readers see the photograph's place coarsely only (`globetag collection --precision-km`)."""
 _ROWS_PER_FETCH = 200
 
 
@@ -102,7 +104,6 @@ def _kept(row: Row[Any], held_out: frozenset[str]) -> Kept:
     others: list[CueSeen] = []
     for each in said:
         (cues if each["teacher"] == row.teacher else others).extend(cues_of(each["cues"]))
-    barred = refusal(row.data_mining, consented=row.consented)
     return Kept(
         sha256=row.sha256,
         uri=row.uri,
@@ -127,8 +128,17 @@ def _kept(row: Row[Any], held_out: frozenset[str]) -> Kept:
         agreeing=tuple(each["teacher"] for each in said if each["teacher"] != row.teacher and _agrees(each, row)),
         fates=tuple(map(_fate, said)),
         measures={name: float(value) for name, value in row.measures.items()},
-        barred=HELD_OUT if row.sha256 in held_out else None if barred is None else str(barred),
+        barred=_barred(row, held_out),
     )
+
+
+def _barred(row: Row[Any], held_out: frozenset[str]) -> str | None:
+    if row.sha256 in held_out:
+        return HELD_OUT
+    refused = refusal(row.data_mining, consented=row.consented)
+    if refused is not None:
+        return str(refused)
+    return None if row.precision_km is None else CAPPED
 
 
 def _agrees(said: Mapping[str, Any], row: Row[Any]) -> bool:

@@ -83,6 +83,7 @@ def write_dataset(
     it gets its name. `on_row` is called for each sample, left out or not. Raises `SetupError` where the folder
     is there already and not empty, or pyarrow is missing, and `OSError` for a full disk.
     """
+    folder = folder.absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SetupError(f"{shown(str(folder))} is there already: name a new folder")
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
