@@ -293,7 +293,8 @@ class Lane:
             if came.trouble is None:
                 self.tally.answered += 1
             else:
-                self.tally.troubled[came.trouble] = self.tally.troubled.get(came.trouble, 0) + 1
+                trouble = str(came.trouble)
+                self.tally.troubled[trouble] = self.tally.troubled.get(trouble, 0) + 1
             self.tally.tokens_in += came.tokens_in or 0
             self.tally.tokens_out += came.tokens_out or 0
             why = None
