@@ -30,7 +30,7 @@ from benchmarks.curation.checking import Checked, checked
 from benchmarks.curation.choosing import Chosen, choose_thresholds
 from benchmarks.curation.dimming import RATES, Dimmed
 from benchmarks.curation.judging import Tally, samples_of
-from benchmarks.curation.store import Row, file_of, read, write
+from benchmarks.curation.store import Row, file_of, keep_asked, read, read_asked, write
 from benchmarks.curation.study import RAW, Study, study
 from trainer.curate.opinions import Case, Step
 from trainer.curate.thresholds import Thresholds
@@ -79,7 +79,7 @@ def main() -> None:
     _show(found, chosen, others, by_kind, by_kind_clip)
     if not given.quick:
         (harness.RESULTS / "curation.svg").write_text(plot.svg(found) + "\n", encoding="utf-8")
-    figures = _figures(found, shipped, by_kind)
+    figures = _figures(found, shipped, by_kind) | read_asked(file)
     figures |= {
         "precision_kept_clip": list(matched.after.values())[-1].precision,
         "kept_share_clip": list(matched.after.values())[-1].recall,
@@ -106,13 +106,7 @@ def _answered(file: Path, count: int, *, here: bool) -> list[Row]:
 
         asked = ask(load_world(), count)
         rows = asked.rows
-        counts = asked.judged.counts
-        print(
-            f"asked over HTTP in {asked.seconds:,.0f} s; killed when {asked.answered_at_kill:,} questions were"
-            f" answered, of which {asked.asked_twice} were asked again; {asked.again} were under way and went out"
-            f" again; judged in Postgres: {counts.kept:,} of {counts.samples:,} samples kept",
-            flush=True,
-        )
+        keep_asked(file, asked.figures)
     write(file, rows)
     return rows
 
@@ -168,7 +162,7 @@ def _cues(one: Tally, raw: Tally) -> float | None:
 
 
 def _unit(figure: str) -> str:
-    return "1" if figure.startswith(("photographs", "samples")) else "share"
+    return "1" if figure.startswith(("photographs", "samples", "asked")) else "share"
 
 
 # ------------------------------------------------------------ for people

@@ -14,7 +14,7 @@ from benchmarks.curation.cases import cases_of, halves, scenes_of
 from benchmarks.curation.choosing import AIM, choose_thresholds
 from benchmarks.curation.judging import samples_of, tally, truth_of
 from benchmarks.curation.plot import svg
-from benchmarks.curation.store import Row, read, write
+from benchmarks.curation.store import ASKED, Row, keep_asked, read, read_asked, write
 from benchmarks.curation.study import RAW, study
 from trainer.curate.opinions import Step
 from trainer.curate.thresholds import Thresholds
@@ -102,6 +102,13 @@ def test_rows_come_back_as_they_were_with_the_cues_that_are_stated(tmp_path):
         assert all(before.seen[cue] == score for cue, score in row.seen.items())
     assert len(read(file, 3)) == 3
     assert json.loads(file.read_text().splitlines()[0])["id"] == "test-000000"
+
+
+def test_what_came_of_asking_lies_beside_the_rows(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    assert set(read_asked(file).values()) == {None}
+    keep_asked(file, dict(zip(ASKED, (5000.0, 1278.0, 0.0, 16.0, 862.0), strict=True)))
+    assert list(read_asked(file).values()) == [5000, 1278, 0, 16, 862]
 
 
 def test_rows_of_another_world_are_refused():
