@@ -136,6 +136,8 @@ def _figures(found: Study, shipped: Study, by_kind: Mapping[str, Checked]) -> di
         "kept_of_all": kept.n / raw.n,
         "cue_precision_raw": raw.cue_precision,
         "cue_precision_kept": kept.cue_precision,
+        "too_fine_raw": raw.too_fine / raw.n,
+        "too_fine_kept": kept.too_fine / kept.n if kept.n else None,
         "precision_written": found.best.precision,
         "photographs_written": float(found.best.n),
     }

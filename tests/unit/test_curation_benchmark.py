@@ -79,6 +79,14 @@ def test_a_coarser_answer_is_right_as_far_as_it_goes():
     assert truth_of(shown, "one", replace(answer, city=None)).right
 
 
+def test_a_place_finer_than_can_be_told_is_counted_though_it_may_be_right():
+    shown = placeable("country")
+    answer = parse(true_text(WORLD, shown))
+    assert not truth_of(shown, "one", answer).too_fine
+    finer = truth_of(shown, "one", replace(answer, region=shown.city.region, city=shown.city.name))
+    assert (finer.right, finer.too_fine) == (True, True)
+
+
 def test_one_cue_that_is_not_there_or_no_cue_at_all_makes_a_sample_wrong():
     shown = placeable("city")
     answer = parse(true_text(WORLD, shown))
