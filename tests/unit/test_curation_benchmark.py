@@ -23,7 +23,7 @@ from worker.errors import SetupError
 from worker.reason.answer import parse
 
 WORLD = load_world()
-SCENES = [scene(WORLD, "test", index) for index in range(100)]
+SCENES = [scene(WORLD, "test", index) for index in range(64)]
 
 
 def seen(shown):
