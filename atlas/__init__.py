@@ -6,4 +6,4 @@ Nothing heavy is imported here: `atlas.model` needs torch, and most of what stan
 from pathlib import Path
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""The trained small models that come with the repository: folders `vlm-best`, `vlm-start` and `clip`."""
+"""The trained small models that come along: folders `vlm-best`, `vlm-start`, `clip` and `segmenter`."""

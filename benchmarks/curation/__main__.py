@@ -28,29 +28,31 @@ from benchmarks.curation import plot
 from benchmarks.curation.cases import ClipSentences, cases_of, halves, scenes_of
 from benchmarks.curation.checking import Checked, checked
 from benchmarks.curation.choosing import Chosen, choose_thresholds
+from benchmarks.curation.dimming import RATES, Dimmed
 from benchmarks.curation.judging import Tally, samples_of
-from benchmarks.curation.store import Row, file_of, read, write
+from benchmarks.curation.store import Row, file_of, keep_asked, read, read_asked, write
 from benchmarks.curation.study import RAW, Study, study
-from trainer.curate.opinions import Case
+from trainer.curate.opinions import Case, Step
 from trainer.curate.thresholds import Thresholds
 from trainer.curate.verify import remembering
 from worker.settings import load
 
-SCENES, FEW = 1500, 240
+SCENES, STORED, FEW = 1500, 500, 160
+"""Of the full run; of a quick one where answers are stored, and where none are."""
 
 
 def main() -> None:
     """Asks what is missing, judges and reports."""
     parser = harness.arguments(__doc__)
     parser.add_argument("--store", type=Path, help="folder of stored answers  [default: below GLOBETAG_HOME]")
-    parser.add_argument("--scenes", type=int, help=f"how many  [default: {SCENES}, or what is stored]")
+    parser.add_argument("--scenes", type=int, help=f"how many  [default: {SCENES}, quick: {STORED}]")
     parser.add_argument(
         "--here", action="store_true", help="have the scenes answered in this process, without HTTP and vLLM"
     )
     given = parser.parse_args()
     world = load_world()
     file = file_of(given.store or load()[0].home / "benchmarks" / "curation", world)
-    rows = read(file, given.scenes)
+    rows = read(file, given.scenes or (STORED if given.quick else SCENES))
     if len(rows) < (given.scenes or (1 if given.quick else SCENES)):
         rows = _answered(file, given.scenes or (FEW if given.quick else SCENES), here=given.here or given.quick)
     scenes = scenes_of(world, rows)
@@ -62,15 +64,22 @@ def main() -> None:
     chosen = choose_thresholds(first, samples, memory)
     found = study(second, samples, chosen.thresholds, memory)
     shipped = study(second, samples, Thresholds(), memory)
-    chosen_by_clip = choose_thresholds(first, samples, by_clip, chosen.thresholds)
-    matched = study(second, samples, chosen_by_clip.thresholds, by_clip)
+
+    def with_eye(memory: remembering) -> Study:
+        return study(second, samples, choose_thresholds(first, samples, memory).thresholds, memory)
+
+    matched = with_eye(by_clip)
+    rates = () if given.quick else RATES
+    dimmed = {rate: with_eye(remembering(alike, Dimmed(_visible(rows, SEGMENTER_NAME), rate))) for rate in rates}
     judged = [row for row in rows if row.id in {case.subject.id for case in second}]
     by_kind = checked(judged, scenes, load_cuts())
     by_kind_clip = checked(judged, scenes, load_cuts(CLIP_NAME), by_clip=True)
-    _show(found, chosen, {"shipped thresholds": shipped, "CLIP alone looks": matched}, by_kind, by_kind_clip)
+    others = {"shipped thresholds": shipped, "CLIP alone looks": matched}
+    others |= {f"the eye errs at {rate:.0%}": one for rate, one in dimmed.items()}
+    _show(found, chosen, others, by_kind, by_kind_clip)
     if not given.quick:
         (harness.RESULTS / "curation.svg").write_text(plot.svg(found) + "\n", encoding="utf-8")
-    figures = _figures(found, shipped, by_kind)
+    figures = _figures(found, shipped, by_kind) | read_asked(file)
     figures |= {
         "precision_kept_clip": list(matched.after.values())[-1].precision,
         "kept_share_clip": list(matched.after.values())[-1].recall,
@@ -78,6 +87,11 @@ def main() -> None:
         "checker_recall_clip": by_kind_clip["all"].recall,
         "checker_false_alarm_clip": by_kind_clip["all"].false_alarm,
     }
+    for rate in RATES:
+        one = dimmed.get(rate)
+        name = f"eye_errs_{round(100 * rate):02d}"
+        figures[f"precision_kept_{name}"] = list(one.after.values())[-1].precision if one else None
+        figures[f"kept_share_{name}"] = list(one.after.values())[-1].recall if one else None
     harness.report("curation", figures, {name: _unit(name) for name in figures})
 
 
@@ -92,13 +106,7 @@ def _answered(file: Path, count: int, *, here: bool) -> list[Row]:
 
         asked = ask(load_world(), count)
         rows = asked.rows
-        counts = asked.judged.counts
-        print(
-            f"asked over HTTP in {asked.seconds:,.0f} s; killed when {asked.answered_at_kill:,} questions were"
-            f" answered, of which {asked.asked_twice} were asked again; {asked.again} were under way and went out"
-            f" again; judged in Postgres: {counts.kept:,} of {counts.samples:,} samples kept",
-            flush=True,
-        )
+        keep_asked(file, asked.figures)
     write(file, rows)
     return rows
 
@@ -128,6 +136,8 @@ def _figures(found: Study, shipped: Study, by_kind: Mapping[str, Checked]) -> di
         "kept_of_all": kept.n / raw.n,
         "cue_precision_raw": raw.cue_precision,
         "cue_precision_kept": kept.cue_precision,
+        "too_fine_raw": raw.too_fine / raw.n,
+        "too_fine_kept": kept.too_fine / kept.n if kept.n else None,
         "precision_written": found.best.precision,
         "photographs_written": float(found.best.n),
     }
@@ -154,7 +164,7 @@ def _cues(one: Tally, raw: Tally) -> float | None:
 
 
 def _unit(figure: str) -> str:
-    return "1" if figure.startswith(("photographs", "samples")) else "share"
+    return "1" if figure.startswith(("photographs", "samples", "asked")) else "share"
 
 
 # ------------------------------------------------------------ for people
@@ -181,6 +191,7 @@ def _show(
     table.add_row("best of each scene", *_row(found.best, raw))
     for name, other in others.items():
         table.add_row(name, *_row(list(other.after.values())[-1], raw))
+        table.add_row("  without agreement", *_row(other.without[Step.AGREEMENT], raw))
     console.print(table)
     table = Table(title="By teacher", title_justify="left")
     for heading in ("teacher", "samples", "right", "cues visible", "kept", "right of kept"):

@@ -2,8 +2,8 @@
 
 Of all thresholds tried, those that keep the most right samples while at least `AIM` of what is kept is right;
 where none reaches that, those with the highest precision that keep at least `LEAST` of what is right. One
-threshold is moved at a time, over and over, until none helps: the steps do not look at each other's rulings, so
-their thresholds interact little.
+threshold is moved at a time, over and over, until none helps, beginning with the best of `STARTS`: the steps do
+not look at each other's rulings, so their thresholds interact little.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +29,11 @@ TRIED: Mapping[str, Sequence[Any]] = {
     "min_locatable_share": (0.0, 0.34, 0.5, 0.67, 0.75, 1.0),
     "min_supported": (1, 2, 3),
 }
+STARTS = (
+    Thresholds(),
+    Thresholds(min_support=0.0, min_agreeing_share=0.0),
+    Thresholds(min_support=0.0, min_agreeing_share=0.0, min_p_locatable=0.0, min_locatable_share=0.0),
+)
 _PASSES = 3
 
 
@@ -41,9 +46,12 @@ class Chosen:
 
 
 def choose_thresholds(
-    cases: Sequence[Case], samples: Mapping[Key, Sample], memory: remembering, start: Thresholds | None = None
+    cases: Sequence[Case],
+    samples: Mapping[Key, Sample],
+    memory: remembering,
+    starts: Sequence[Thresholds] = STARTS,
 ) -> Chosen:
-    """By moving one threshold at a time."""
+    """The best that is reached by moving one threshold at a time, from the best of the starts."""
     own = {case.subject.id for case in cases}
     all_right = sum(sample.right for key, sample in samples.items() if key[0] in own)
 
@@ -51,7 +59,7 @@ def choose_thresholds(
         kept = kept_of(verify(cases, thresholds, memory.similarity, memory.visible), dict(samples))
         return Chosen(thresholds, tally(kept, all_right))
 
-    best = reached(start or Thresholds())
+    best = max(map(reached, starts), key=_merit)
     for _ in range(_PASSES):
         before = best
         for name, values in TRIED.items():

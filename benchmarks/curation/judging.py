@@ -8,6 +8,9 @@ A sample (one teacher's answer about one scene) is *right* when three things hol
 - it states at least one cue.
 - every cue that it states is visible in the scene.
 
+Beside it is counted whether it names a finer place than the scene can tell (`atlas.scenes.Scene.placeable`):
+such a sample may be right, by luck or by a good memory, and teaches to guess.
+
 Nothing here is shown to the steps.
 """
 
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 
 from atlas.language import stated_cues
 from atlas.scenes import Scene
+from atlas.teachers import LEVELS
 from trainer.curate.opinions import Case, Verified
 from worker.reason.answer import Answer
 
@@ -25,12 +29,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is true of a sample. `cues` stated, of which `visible_cues` are in the scene."""
+    """What is true of a sample. `cues` stated, of which `visible_cues` are in the scene. `too_fine`: its place is
+    finer than the scene can tell."""
 
     key: Key
     place_right: bool
     cues: int
     visible_cues: int
+    too_fine: bool = False
 
     @property
     def right(self) -> bool:
@@ -39,7 +45,8 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Of a set of samples: how many, how many of them right, how many of their cues are visible.
+    """Of a set of samples: how many, how many of them right, how many of their cues are visible, how many are
+    finer than can be told.
 
     `recall` is the share of all right samples (of the raw set) that this set has.
     """
@@ -49,6 +56,7 @@ class Tally:
     cues: int
     visible_cues: int
     recall: float
+    too_fine: int = 0
 
     @property
     def precision(self) -> float | None:
@@ -63,7 +71,13 @@ def truth_of(shown: Scene, teacher: str, answer: Answer) -> Sample:
     """What the scene says of an answer about it."""
     stated = stated_cues(answer.reasoning)
     visible = {(cue.kind, cue.value) for cue in shown.visible}
-    return Sample((shown.id, teacher), _place_right(shown, answer), len(stated), len(stated & visible))
+    too_fine = LEVELS.index(_level(answer)) > LEVELS.index(shown.placeable)
+    return Sample((shown.id, teacher), _place_right(shown, answer), len(stated), len(stated & visible), too_fine)
+
+
+def _level(answer: Answer) -> str:
+    """How fine the answer's place is."""
+    return "city" if answer.city else "region" if answer.region else "country" if answer.country else "none"
 
 
 def _place_right(shown: Scene, answer: Answer) -> bool:
@@ -96,6 +110,7 @@ def tally(samples: Iterable[Sample], all_right: int) -> Tally:
         cues=sum(sample.cues for sample in chosen),
         visible_cues=sum(sample.visible_cues for sample in chosen),
         recall=right / all_right if all_right else 0.0,
+        too_fine=sum(sample.too_fine for sample in chosen),
     )
 
 

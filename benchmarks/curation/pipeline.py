@@ -31,7 +31,7 @@ from atlas.world import World
 from benchmarks.curation.cases import ClipSentences
 from benchmarks.curation.drawing import ARCHIVE, TINY, Evidence, evidence_in, pictures_of
 from benchmarks.curation.serving import NAME, ModelServer
-from benchmarks.curation.store import SPLIT, Row
+from benchmarks.curation.store import ASKED, SPLIT, Row
 from trainer.curate.distil.store import named
 from trainer.curate.distil.verifying import Judged, verify_distillation
 from trainer.curate.opinions import Case
@@ -62,11 +62,17 @@ class Asked:
     """
 
     rows: list[Row]
+    questions: int
     answered_at_kill: int
     asked_twice: int
     again: int
     judged: Judged
-    seconds: float
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """For `benchmarks.curation.store.keep_asked`."""
+        told = (self.questions, self.answered_at_kill, self.asked_twice, self.again, self.judged.counts.kept)
+        return dict(zip(ASKED, map(float, told), strict=True))
 
 
 def ask(world: World, count: int) -> Asked:
@@ -83,22 +89,21 @@ def ask(world: World, count: int) -> Asked:
         servers = [stack.enter_context(TeacherServer(teacher, known)) for teacher in TEACHERS]
         model = stack.enter_context(ModelServer(Path(scratch)))
         teachers = _teachers_file(Path(scratch, "teachers.yaml"), servers, model)
-        began_s = time.monotonic()
         command = ["curate", "run", "--folder", str(folder), "--teachers", str(teachers), "--name", DISTILLATION]
-        before = _killed_run(engine, command, environment, count * (len(servers) + 2))
+        questions = count * (len(servers) + 2)
+        before = _killed_run(engine, command, environment, questions)
         asked_before = {(server.teacher.name, id): n for server in servers for id, n in server.asked.items()}
         _globetag(command, environment)
         asked = {(server.teacher.name, id): n for server in servers for id, n in server.asked.items()}
-        seconds = time.monotonic() - began_s
         pictures = pictures_of(folder, world, count, gps_share=1.0)
         looked = dict(zip((one.id for one in scenes), evidence_in(pictures), strict=True))
         return Asked(
             rows=_rows(engine, [one.id for one in scenes], looked),
+            questions=questions,
             answered_at_kill=len(before),
             asked_twice=sum(asked[each] != asked_before[each] for each in before if each in asked),
             again=sum(n > 1 for n in asked.values()),
             judged=_judge(engine, looked),
-            seconds=seconds,
         )
 
 

@@ -24,7 +24,7 @@ _AIM = 0.95
 def svg(found: Study) -> str:
     """Two groups of bars: the steps one after the other, and all four but one."""
     after = {_NAMES[name]: one for name, one in found.after.items()}
-    without = {f"without {step}": one for step, one in found.without.items()}
+    without = {f"– {step}": one for step, one in found.without.items()}
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}"'
         ' font-family="sans-serif" font-size="12" role="img" aria-label="What each step of curation is worth">',

@@ -78,3 +78,20 @@ def write(file: Path, rows: Iterable[Row]) -> None:
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     beside.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows), encoding="utf-8")
     beside.replace(file)
+
+
+ASKED = ("asked_questions", "asked_answered_at_kill", "asked_twice", "asked_under_way", "asked_kept_in_postgres")
+"""What is known of the run that asked over HTTP (`benchmarks.curation.pipeline`)."""
+
+
+def keep_asked(file: Path, figures: Mapping[str, float]) -> None:
+    """Beside the rows, what came of asking for them."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".asked.json").write_text(json.dumps(dict(figures)) + "\n", encoding="utf-8")
+
+
+def read_asked(file: Path) -> dict[str, float | None]:
+    """The same again; None for all where the rows were not asked for over HTTP."""
+    beside = file.with_suffix(".asked.json")
+    stored = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    return {name: stored.get(name) for name in ASKED}

@@ -14,7 +14,7 @@ from benchmarks.curation.cases import cases_of, halves, scenes_of
 from benchmarks.curation.choosing import AIM, choose_thresholds
 from benchmarks.curation.judging import samples_of, tally, truth_of
 from benchmarks.curation.plot import svg
-from benchmarks.curation.store import Row, read, write
+from benchmarks.curation.store import ASKED, Row, keep_asked, read, read_asked, write
 from benchmarks.curation.study import RAW, study
 from trainer.curate.opinions import Step
 from trainer.curate.thresholds import Thresholds
@@ -23,7 +23,7 @@ from worker.errors import SetupError
 from worker.reason.answer import parse
 
 WORLD = load_world()
-SCENES = [scene(WORLD, "test", index) for index in range(100)]
+SCENES = [scene(WORLD, "test", index) for index in range(64)]
 
 
 def seen(shown):
@@ -79,6 +79,14 @@ def test_a_coarser_answer_is_right_as_far_as_it_goes():
     assert truth_of(shown, "one", replace(answer, city=None)).right
 
 
+def test_a_place_finer_than_can_be_told_is_counted_though_it_may_be_right():
+    shown = placeable("country")
+    answer = parse(true_text(WORLD, shown))
+    assert not truth_of(shown, "one", answer).too_fine
+    finer = truth_of(shown, "one", replace(answer, region=shown.city.region, city=shown.city.name))
+    assert (finer.right, finer.too_fine) == (True, True)
+
+
 def test_one_cue_that_is_not_there_or_no_cue_at_all_makes_a_sample_wrong():
     shown = placeable("city")
     answer = parse(true_text(WORLD, shown))
@@ -102,6 +110,13 @@ def test_rows_come_back_as_they_were_with_the_cues_that_are_stated(tmp_path):
         assert all(before.seen[cue] == score for cue, score in row.seen.items())
     assert len(read(file, 3)) == 3
     assert json.loads(file.read_text().splitlines()[0])["id"] == "test-000000"
+
+
+def test_what_came_of_asking_lies_beside_the_rows(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    assert set(read_asked(file).values()) == {None}
+    keep_asked(file, dict(zip(ASKED, (5000.0, 1278.0, 0.0, 16.0, 862.0), strict=True)))
+    assert list(read_asked(file).values()) == [5000, 1278, 0, 16, 862]
 
 
 def test_rows_of_another_world_are_refused():
