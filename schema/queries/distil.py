@@ -122,8 +122,8 @@ COUNT_TO_ASK = text("""
     GROUP BY t.teacher
 """)
 
-# What the same teacher (:asked: its name, url and model) has said of the same photographs in other distillations, to
-# the same prompt and drawn in the same way, counts here too; of several answers the newest.
+# What the same teacher (:asked: its name, url and model) has said of the same photographs in other distillations,
+# to the same prompt and drawn in the same way, counts here too; of several answers the newest.
 TAKE_OVER = text("""
     INSERT INTO teacher_answer (distillation_id, sha256, teacher, state, detail, raw, finish_reason, asks,
                                 asked_at, answered_at, took_s, model, prompt_hash, sampling, tokens_in, tokens_out)
