@@ -314,8 +314,9 @@ def _wait(
         if interrupt.at_once.wait(_LOOK_S):
             for lane in asked.lanes:
                 lane.asker.close()
-            for lane in asked.lanes:
-                lane.join()
+            # Not every thread hears of it: one that waits for bytes goes on waiting. They end with the process, and
+            # write nothing any more.
+            break
         if time.monotonic() - beat_s > _HEARTBEAT_S:
             beat_s = time.monotonic()
             with engine.begin() as connection:
