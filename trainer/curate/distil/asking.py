@@ -314,8 +314,7 @@ def _wait(
         if interrupt.at_once.wait(_LOOK_S):
             for lane in asked.lanes:
                 lane.asker.close()
-            # Not every thread hears of it: one that waits for bytes goes on waiting. They end with the process, and
-            # write nothing any more.
+            # A thread that waits for bytes does not hear of it. It ends with the process, and writes nothing more.
             break
         if time.monotonic() - beat_s > _HEARTBEAT_S:
             beat_s = time.monotonic()
