@@ -128,4 +128,5 @@ def save_encoder(folder: Path, words: list[str], seed: int = 0) -> Path:
             add_pooling_layer=False,
         )  # fmt: skip
     model.save_pretrained(folder)
+    (folder / CARD_NAME).write_text(json.dumps({"untrained": True}))
     return folder

@@ -36,7 +36,8 @@ def test_the_score_is_what_a_hand_calculation_gives():
     # 0.3 x 1 + 0.25 x 0.228 + 0.2 x 0.168 + 0.1 x 0.196 + 0.1 x 0.265 + 0.05 x 0 = 0.4367
     found = score(areas, STREET)
     assert found.value == pytest.approx(0.4367)
-    assert found.value >= DEFAULT_THRESHOLD == 0.4
+    assert DEFAULT_THRESHOLD == pytest.approx(0.4)
+    assert found.value >= DEFAULT_THRESHOLD
     assert [name for name, _, _ in found.top] == ["road", "building", "sky"]
     assert found.top[1] == ("building", 0.25, pytest.approx(0.057))
 
@@ -107,10 +108,9 @@ def test_weights_are_derived_from_any_clue_file_without_its_pictures(tmp_path):
 
 
 def test_georeasoners_own_form_is_read_too(tmp_path):
-    row = {"id": "1", "conversations": [
-        {"from": "user", "value": "Picture 1: <img>x.jpg</img> Where?"},
-        {"from": "assistant", "value": "{'country': 'Chile', 'reasons': ['Red poles line the road.', 'Dry hills.']}"},
-    ]}  # fmt: skip
+    answer = "{'country': 'Chile', 'reasons': ['Red poles line the road.', 'Dry hills.']}"
+    asked = {"from": "user", "value": "Picture 1: <img>x.jpg</img> Where?"}
+    row = {"id": "1", "conversations": [asked, {"from": "assistant", "value": answer}]}
     (tmp_path / "clues.json").write_text(json.dumps([row]))
     assert sentences_of(tmp_path / "clues.json") == (["Dry hills.", "Red poles line the road."], 0)
     (tmp_path / "none.json").write_text("[]")

@@ -94,7 +94,7 @@ def _open(item: Item) -> Image.Image | Failed:
     except OriginalChanged as error:
         return Failed(CHANGED, str(error))
     except JobError as error:
-        return Failed(str(error.reason), str(error))
+        return Failed(str(error.reason), error.detail)
 
 
 def _segment(pictures: list[Image.Image], segmenter: Segments) -> list[dict[str, float] | Failed]:
