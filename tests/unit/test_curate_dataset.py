@@ -166,6 +166,17 @@ def test_what_is_learnt_is_the_known_place_as_fine_as_the_teacher_named_it(tmp_p
     assert (said.country, said.region, said.city, said.reasoning) == (*expected, "A tower.")
 
 
+def test_reasons_are_dropped_or_required_as_the_recipe_says(tmp_path):
+    write_dataset(tmp_path / "out", [kept(), kept(b"x", reasoning="")], source="a test", fetch=None)
+    said = {
+        reasons: [
+            parse(each.completion).reasoning for each in examples(tmp_path / "out", prompt=PROMPT, reasons=reasons)
+        ]
+        for reasons in ("required", "kept", "dropped")
+    }
+    assert said == {"required": ["A tower."], "kept": ["A tower.", ""], "dropped": ["", ""]}
+
+
 def test_mp16_reasons_own_columns_are_enough(tmp_path):
     file = tmp_path / "train.parquet"
     rows = [

@@ -36,7 +36,7 @@ def test_the_score_is_what_a_hand_calculation_gives():
     # 0.3 x 1 + 0.25 x 0.228 + 0.2 x 0.168 + 0.1 x 0.196 + 0.1 x 0.265 + 0.05 x 0 = 0.4367
     found = score(areas, STREET)
     assert found.value == pytest.approx(0.4367)
-    assert DEFAULT_THRESHOLD == pytest.approx(0.4)
+    assert pytest.approx(0.4) == DEFAULT_THRESHOLD
     assert found.value >= DEFAULT_THRESHOLD
     assert [name for name, _, _ in found.top] == ["road", "building", "sky"]
     assert found.top[1] == ("building", 0.25, pytest.approx(0.057))
@@ -47,7 +47,7 @@ def test_without_a_heavy_class_the_threshold_is_out_of_reach():
     assert score({"building": 1.0}, STREET).value == pytest.approx(0.228)
     assert STREET.largest_score == 1.0
     # By the fitted line of the facts (0.185 + 0.858 x road), 0.4 is a quarter of the picture.
-    assert (0.4 - 0.185) / 0.858 == pytest.approx(0.25, abs=0.005)
+    assert pytest.approx(0.25, abs=0.005) == (0.4 - 0.185) / 0.858
 
 
 shares = st.lists(st.floats(0.001, 1), min_size=6, max_size=6).map(

@@ -1,8 +1,8 @@
 """What teachers have verified about an archive's photographs, as columns of its questions.
 
-A label says where a photograph was taken, not what it shows. Teachers say what they see, verification looks if it
-is there, and what is found fills the columns that the visual reward judges by. Photographs that no distillation has
-asked about are asked about now, where GLOBETAG_TEACHERS names teachers.
+A label says where a photograph was taken, not what it shows. Teachers say what they see, verification looks if
+it is there, and what is found fills the columns that the visual reward judges by. Photographs that no
+distillation has asked about are asked about now, where GLOBETAG_TEACHERS names teachers.
 
 Without teachers, and where none answers, the run goes on with what is known: nothing here fails it.
 """
@@ -20,15 +20,23 @@ from schema import queries
 from trainer.curate.manifest import Stored
 from trainer.curate.originals import Fetch
 from trainer.curate.output.rows import cues_of, visible
+from trainer.curate.see.seeing import Eyes, open_eyes
 from trainer.cycle.runs import Run, RunCancelled, RunInterrupted, RunTaken
 from trainer.cycle.sources import Questions
 from trainer.grpo.questions import Question
 from worker.errors import SetupError
+from worker.intake.limits import Limits
 from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _TELL_EVERY_S = 5.0
+
+
+class OpenEyes(Protocol):
+    """What verification looks and compares with, as `trainer.curate.see.seeing.open_eyes` loads it."""
+
+    def __call__(self, settings: Settings, fetch: Fetch, *, limits: Limits) -> Eyes: ...
 
 
 class Teach(Protocol):
@@ -40,11 +48,14 @@ class Teach(Protocol):
 @dataclass(frozen=True, slots=True)
 class Teachers:
     """As the settings say; see the top of the file. What came of it stands in the run's metrics as `teachers`.
+    `patience_s`: so long is a teacher waited for that answers nobody.
 
     Raises what `Run.check` raises, and what the database raises.
     """
 
     settings: Settings
+    open_eyes: OpenEyes = open_eyes
+    patience_s: float = 300.0
 
     def __call__(self, run: Run, curated: Stored, asked: Questions, fetch: Fetch) -> Questions:
         """The questions, of which those whose photographs were looked at have `true_cues` and `entities`."""
@@ -75,7 +86,7 @@ class Teachers:
         if not new:
             return {"asked": 0}
         run.stage("asking teachers")
-        return ask_teachers(self.settings, run, curated, new, fetch)
+        return ask_teachers(self.settings, run, curated, new, fetch, self.open_eyes, self.patience_s)
 
 
 NAME = "training run"

@@ -18,6 +18,7 @@ from PIL import Image
 from trainer.curate.output.rows import cues_of, visible
 from trainer.grpo.questions import Question
 from trainer.sft.examples import Example
+from trainer.sft.recipe import Reasons
 from worker.errors import SetupError
 from worker.intake.picture import decode
 from worker.intake.uri import shown
@@ -72,6 +73,11 @@ class Row:
     fields: dict[str, Any]
 
 
+def is_dataset(path: Path) -> bool:
+    """Is this a parquet file, or a folder that may hold some?"""
+    return path.is_dir() or path.suffix.lower() == ".parquet"
+
+
 def read_rows(path: Path) -> Iterator[Row]:
     """The rows of a parquet file or of a folder that has them in itself or in `data`, in order.
 
@@ -81,13 +87,15 @@ def read_rows(path: Path) -> Iterator[Row]:
         yield from _rows(file)
 
 
-def examples(path: Path, *, prompt: Prompt) -> list[Example]:
-    """What SFT learns: the worker's prompt, the teacher's reasons, the known place as fine as the teacher named
-    it.
+def examples(path: Path, *, prompt: Prompt, reasons: Reasons = "kept") -> list[Example]:
+    """What SFT learns: the worker's prompt, the teacher's reasons, the known place as fine as the teacher said it.
 
-    A teacher that rightly says no more than the country is not made to say the city.
+    A teacher that rightly says no more than the country is not made to say the city. `reasons` as in a recipe:
+    "required" leaves out rows without any, "dropped" leaves the place alone to be learnt.
     """
-    return [Example(row.id, row.picture, prompt, completion(row)) for row in read_rows(path)]
+    rows = (row for row in read_rows(path) if row.reasoning or reasons != "required")
+    stripped = (replace(row, reasoning="") if reasons == "dropped" else row for row in rows)
+    return [Example(row.id, row.picture, prompt, completion(row)) for row in stripped]
 
 
 def questions(path: Path, *, prompt: Prompt) -> list[Question]:
