@@ -217,6 +217,20 @@ class Settings(BaseModel):
         description="The YAML file of the teachers that are asked about newly labelled photographs"
         " (docs/curation.md); unset: none are",
     )
+    segmenter: str | None = Field(
+        None,
+        description="The segmentation model by which curation looks at photographs, a hub id or a folder;"
+        " unset: none",
+    )
+    matcher: str | None = Field(
+        None,
+        description="The open_clip model by which curation looks for what is named, as in GLOBETAG_CLIP;"
+        " unset: none",
+    )
+    sentences: str | None = Field(
+        None,
+        description="The text encoder by which curation compares reasons, a hub id or a folder; unset: none",
+    )
     calibrate_photographs: Annotated[int, Field(ge=0)] = Field(
         1000,
         description="To renew a calibration the training worker asks about so many photographs of known place;"

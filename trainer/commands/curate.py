@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from trainer.commands import curate_plan, curate_run, curate_status
+from trainer.commands import curate_export, curate_plan, curate_report, curate_run, curate_score, curate_status
 from worker.errors import SetupError
 from worker.settings import load
 
@@ -212,3 +212,7 @@ def _where(members: Any) -> str:
 command.add_command(curate_plan.command, "plan")
 command.add_command(curate_run.command, "run")
 command.add_command(curate_status.command, "status")
+command.add_command(curate_score.score_command, "score")
+command.add_command(curate_score.weights_command, "weights")
+command.add_command(curate_report.command, "report")
+command.add_command(curate_export.command, "export")

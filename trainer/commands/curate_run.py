@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainer.curate.distil.lane import Lane
     from trainer.curate.distil.store import Distillation
     from trainer.curate.distil.verifying import Judged
+    from worker.intake.limits import Limits
 
 
 @click.command()
@@ -63,8 +64,8 @@ def command(
     """Ask the teachers about photographs of known place, and keep of what they say what stands verification.
 
     May be broken off at any time: the same command goes on, and asks nobody twice about what was answered. Ctrl-C
-    lets answers that are under way arrive; a second one leaves them. A teacher that is away is waited for, and asked
-    when it is back or the next time; one whose answers are no answers is quarantined, and the others go on.
+    lets answers that are under way arrive; a second one leaves them. A teacher that is away is waited for or asked
+    the next time. One whose answers are no answers is quarantined; the others go on.
 
     Exit codes: 0 done; 1 the set-up is wrong, or no teacher can be asked; 3 some questions are open, because a
     teacher is away or quarantined; 130 interrupted.
@@ -122,12 +123,11 @@ def _run(
     from trainer.curate.distil.asking import Surroundings, ask, finish
     from worker.assemble import fetch_limits
     from worker.intake.fetch import Fetcher
-    from worker.intake.limits import Limits
 
     with _interruptible() as interrupt, Fetcher(fetch_limits(settings)) as fetcher:
         surroundings = Surroundings(
             fetcher.fetch,
-            limits=Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6)),
+            limits=_limits(settings),
             recall_everywhere=settings.recall == "archive",
             near_duplicate_cosine=settings.near_duplicate_cosine,
             patience_s=patience_s,
@@ -146,7 +146,7 @@ def _run(
         click.echo("interrupted: run the same command again to go on", err=True)
         return exit_codes.INTERRUPTED
     if verify:
-        counts["judged"] = _judge(engine, stored, thresholds, console).to_json()
+        counts["judged"] = _judge(engine, settings, stored, thresholds, console).to_json()
     finish(engine, stored, "done", _told(asked), counts)
     return exit_codes.SOME_FAILED if asked.away or asked.quarantined else exit_codes.DONE
 
@@ -159,7 +159,7 @@ def _verify_only(settings: Settings, name: str | None, thresholds: dict[str, Any
     with open_database(settings) as database:
         stored = named(database.engine, name)
         with run_lock(database.engine, stored):
-            judged = _judge(database.engine, stored, thresholds, Console(stderr=True))
+            judged = _judge(database.engine, settings, stored, thresholds, Console(stderr=True))
             counts = {**stored.counts, "judged": judged.to_json()}
             # Asking stands as it stood: an interrupted run is still one.
             state = stored.state if stored.state in {"interrupted", "failed"} else "done"
@@ -167,17 +167,42 @@ def _verify_only(settings: Settings, name: str | None, thresholds: dict[str, Any
     return exit_codes.DONE
 
 
-def _judge(engine: "Engine", stored: "Distillation", thresholds: dict[str, Any], console: Console) -> "Judged":
+def _judge(
+    engine: "Engine", settings: Settings, stored: "Distillation", thresholds: dict[str, Any], console: Console
+) -> "Judged":
     from trainer.curate.distil.verifying import verify_distillation
+    from trainer.curate.see.seeing import open_eyes
     from trainer.curate.thresholds import Thresholds
+    from worker.assemble import fetch_limits
     from worker.commands.progress import counting
+    from worker.intake.fetch import Fetcher
 
-    with counting(console, "verifying") as advance:
-        judged = verify_distillation(
-            engine, stored.id, thresholds=Thresholds.of(thresholds), on_photographs=advance
-        )
+    with Fetcher(fetch_limits(settings)) as fetcher:
+        with console.status("loading the models that look …"):
+            eyes = open_eyes(settings, fetcher.fetch, limits=_limits(settings))
+        try:
+            with counting(console, "verifying") as advance:
+                judged = verify_distillation(
+                    engine,
+                    stored.id,
+                    thresholds=Thresholds.of(thresholds),
+                    similarity=eyes.similarity,
+                    visible=eyes.visible,
+                    parameters={"models": dict(eyes.described)},
+                    on_photographs=advance,
+                )
+        finally:
+            eyes.close()
     show_judged(Console(), judged)
+    for note in eyes.notes:
+        click.echo(f"note: {note}")
     return judged
+
+
+def _limits(settings: Settings) -> "Limits":
+    from worker.intake.limits import Limits
+
+    return Limits(bytes=int(settings.max_file_mb * 1e6), pixels=int(settings.max_megapixels * 1e6))
 
 
 def _thresholds(given: Sequence[str]) -> dict[str, Any]:
@@ -257,6 +282,8 @@ def show_asked(console: Console, asked: "Asked") -> None:
         console.print(table, markup=False)
     else:
         console.print("nothing to ask: all that can be answered is answered")
+    for name, count in asked.taken_over.items():
+        console.print(f"{name}: {count:,} answers were there from other distillations", markup=False)
     again = sum(asked.were_on_their_way.values())
     if again:
         console.print(f"{again:,} questions were under way when an earlier run died, and went out again")

@@ -2,12 +2,17 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from trainer.commands import train_calibrate, train_gate, train_grpo, train_reward
 from trainer.commands import train_runs as runs
 from worker.settings import load
+
+if TYPE_CHECKING:
+    from trainer.sft.examples import Example
+    from trainer.sft.recipe import Reasons
 
 
 @click.group()
@@ -35,9 +40,9 @@ for _one in (
 @click.option("--model", help="Hub id or folder of the model to start from.  [default: GLOBETAG_MODEL]")
 @click.option(
     "--data",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, path_type=Path),
     required=True,
-    help="CSV with image,country[,clue,region,city], or georeasoner_sft.json.",
+    help="CSV with image,country[,clue,region,city], georeasoner_sft.json, or a folder of `curate export`.",
 )
 @click.option(
     "--pictures",
@@ -64,16 +69,10 @@ def sft(
     globetag train sft --recipe georeasoner-reasoning --model BASE --data clues.csv --output stage1
     globetag train sft --recipe georeasoner-location --model stage1 --data places.csv --output stage2
     """
-    from trainer.curate.clues import examples, read_clues
     from trainer.sft.recipe import load_recipe
-    from worker.reason.prompt import build_prompt
 
     recipe = load_recipe(recipe_name)
-    read = read_clues(data, reasons=recipe.reasons, pictures=pictures)
-    click.echo(f"{len(read.clues):,} usable rows, {len(read.unusable):,} not")
-    for reason, count in read.counts.most_common():
-        first = next(row for row in read.unusable if row.reason is reason)
-        click.echo(f"  {count:,} {reason}, first row {first.row}: {first.detail}")
+    learnt = _examples(data, pictures, recipe.reasons)
 
     from trainer.sft.fine_tune import fine_tune
     from worker.checkpoints import resolve
@@ -82,7 +81,7 @@ def sft(
     checkpoint = resolve(name, variable="--model" if model else "GLOBETAG_MODEL")
     result = fine_tune(
         checkpoint.folder,
-        examples(read.clues, prompt=build_prompt(), reasons=recipe.reasons),
+        learnt,
         recipe,
         output,
         seed=seed,
@@ -96,6 +95,24 @@ def sft(
         f" loss {result.first_loss:.3f} -> {result.last_loss:.3f}"
     )
     click.echo(f"{result.folder} holds the model; use it with `globetag models use --model {result.folder}`")
+
+
+def _examples(data: Path, pictures: Path | None, reasons: "Reasons") -> "list[Example]":
+    """What is learnt from; says how much of the file that is."""
+    from trainer.curate import clues
+    from trainer.curate.output import read as dataset
+    from worker.reason.prompt import build_prompt
+
+    if dataset.is_dataset(data):
+        learnt = dataset.examples(data, prompt=build_prompt(), reasons=reasons)
+        click.echo(f"{len(learnt):,} rows")
+        return learnt
+    read = clues.read_clues(data, reasons=reasons, pictures=pictures)
+    click.echo(f"{len(read.clues):,} usable rows, {len(read.unusable):,} not")
+    for reason, count in read.counts.most_common():
+        first = next(row for row in read.unusable if row.reason is reason)
+        click.echo(f"  {count:,} {reason}, first row {first.row}: {first.detail}")
+    return clues.examples(read.clues, prompt=build_prompt(), reasons=reasons)
 
 
 class _Progress:

@@ -1,8 +1,9 @@
 """`globetag train grpo`: reinforcement learning on photographs with known places."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -17,8 +18,9 @@ _SHOWN = ("reward", "entropy", "kl", "zero_variance_groups", "completion_tokens"
 @click.option("--model", help="Hub id or folder of the model to start from.  [default: GLOBETAG_MODEL]")
 @click.option(
     "--truth",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The known places: CSV, JSON or JSON lines, as for `globetag evaluate`.",
+    type=click.Path(exists=True, path_type=Path),
+    help="The known places: CSV, JSON or JSON lines, as for `globetag evaluate`, or a folder of `globetag curate"
+    " export`.",
 )
 @click.option(
     "--folder",
@@ -58,27 +60,15 @@ def command(
         found = resolve(name, variable=variable, wanted=needed)
         count = None
         if truth is not None:
-            from trainer.judge.read import read_truth
-            from worker.place.gazetteer import Gazetteer
-
-            count = len(read_truth(truth, Gazetteer.load()))
+            count = len(_questions(truth, folder, with_pictures=False))
         Console().print(table(estimate(found.folder, recipe, questions=count), recipe))
         return
     if truth is None or output is None:
         raise click.UsageError("give --truth and --output, or --dry-run")
 
-    from trainer.grpo.questions import from_truths
-    from trainer.judge.benchmarks import find_images, with_images
-    from trainer.judge.read import read_truth
     from worker.checkpoints import resolve
-    from worker.place.gazetteer import Gazetteer
-    from worker.reason.prompt import build_prompt
 
-    pictures = folder or truth.parent
-    truths, _ = with_images(
-        read_truth(truth, Gazetteer.load()), find_images(pictures), pictures, allow_missing=False
-    )
-    questions = from_truths(truths, build_prompt())
+    questions = _questions(truth, folder, with_pictures=True)
     click.echo(f"{len(questions):,} questions, {recipe.questions_per_rollout} to a rollout")
 
     from trainer.grpo.reinforce import reinforce
@@ -98,6 +88,25 @@ def command(
         f" curves in {result.plot}"
     )
     click.echo(f"{result.folder} holds the model; use it with `globetag models use --model {result.folder}`")
+
+
+def _questions(truth: Path, folder: Path | None, *, with_pictures: bool) -> Sequence[Any]:
+    """What is asked, or (without pictures) as many things as would be."""
+    from trainer.curate.output import read as dataset
+    from trainer.grpo.questions import from_truths
+    from trainer.judge.benchmarks import find_images, with_images
+    from trainer.judge.read import read_truth
+    from worker.place.gazetteer import Gazetteer
+    from worker.reason.prompt import build_prompt
+
+    if dataset.is_dataset(truth):
+        return dataset.questions(truth, prompt=build_prompt())
+    truths = read_truth(truth, Gazetteer.load())
+    if not with_pictures:
+        return truths
+    pictures = folder or truth.parent
+    found, _ = with_images(truths, find_images(pictures), pictures, allow_missing=False)
+    return from_truths(found, build_prompt())
 
 
 class _Progress:

@@ -87,12 +87,15 @@ class ClueFile:
         return Counter(row.reason for row in self.unusable)
 
 
-def read_clues(path: Path, *, reasons: Reasons = "required", pictures: Path | None = None) -> ClueFile:
+def read_clues(
+    path: Path, *, reasons: Reasons = "required", pictures: Path | None = None, texts_only: bool = False
+) -> ClueFile:
     """Reads a `.json` or `.csv` file of either form.
 
-    With `reasons` "required" a row without a clue is unusable. Pictures are looked for where the row says, taken
-    from the file's own folder, and then in `pictures` by ever shorter ends of that path: published files name
-    the authors' folders. Raises `SetupError` for a file that is neither form, as a whole.
+    With `reasons` "required" a row without a clue is unusable. With `texts_only` nobody looks for pictures;
+    otherwise they are looked for where the row says, taken from the file's own folder, and then in `pictures` by
+    ever shorter ends of that path: published files name the authors' folders. Raises `SetupError` for a file that
+    is neither form, as a whole.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -105,7 +108,7 @@ def read_clues(path: Path, *, reasons: Reasons = "required", pictures: Path | No
             rows = _table(path, text)
         case other:
             raise SetupError(f"{path}: expected .json (GeoReasoner's form) or .csv, not {other or 'no suffix'}")
-    countries, folders = Countries(), (path.parent, pictures or path.parent)
+    countries, folders = Countries(), None if texts_only else (path.parent, pictures or path.parent)
     clues: list[Clue] = []
     unusable: list[Unusable] = []
     seen: dict[tuple[Path, str, str, str], int] = {}
@@ -251,11 +254,14 @@ def _table_rows(path: Path, reader: "csv.DictReader[str]") -> Iterator[_Raw]:
 
 
 def _check(
-    number: int, raw: _Raw, countries: Countries, folders: tuple[Path, Path], reasons: Reasons
+    number: int, raw: _Raw, countries: Countries, folders: tuple[Path, Path] | None, reasons: Reasons
 ) -> Clue | Unusable:
     answer = raw.answer or Answer()
     codes = countries.find(answer.country or "")
-    image = _find(raw.image, *folders) if raw.image else None
+    if folders is None:
+        image: Path | None = Path(raw.image)
+    else:
+        image = _find(raw.image, *folders) if raw.image else None
     said = "\n".join(line.strip() for line in answer.reasoning.splitlines() if line.strip())
     for reason, detail in _faults(raw, codes, image, lacks_reasons=reasons == "required" and not said):
         return Unusable(number, raw.id or f"row {number}", reason, detail)
@@ -271,7 +277,7 @@ def _faults(
     """What is wrong with a row, the plainest first."""
     if raw.fault:
         yield WhyUnusable.MALFORMED, raw.fault
-    if not raw.image:
+    if not raw.image and image is None:
         yield WhyUnusable.NO_IMAGE, "The row names no picture."
     if raw.answer is None:
         yield WhyUnusable.NO_ANSWER, "No place can be read in the answer."

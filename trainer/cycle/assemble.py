@@ -5,6 +5,7 @@ from typing import Any
 
 from trainer.curate.manifest import Parameters
 from trainer.cycle.cycle import Parts, Plan, Trained
+from trainer.cycle.taught import Teachers
 from trainer.cycle.verdict import Rule
 from trainer.grpo.recipe import load_grpo_recipe
 from worker import registry
@@ -34,7 +35,7 @@ def plan_of(settings: Settings, *, min_labels: int | None = None) -> Plan:
 
 
 def parts_of(settings: Settings) -> Parts:
-    """The real trainer, engine and registry, and the archive's own questions and held-out set."""
+    """The real trainer, engine and registry, the teachers, and the archive's own questions and held-out set."""
 
     def locate(base: str) -> Path:
         return resolve(base, variable="GLOBETAG_MODEL").folder
@@ -57,4 +58,5 @@ def parts_of(settings: Settings) -> Parts:
         serving=registry.serving,
         register=registry.register,
         promote=registry.promote,
+        teach=Teachers(settings),
     )

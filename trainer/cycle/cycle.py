@@ -26,6 +26,7 @@ from trainer.curate.manifest import Parameters, Stored, load_manifest
 from trainer.cycle.examine import Answers, LoadEngine, ModelUnusable, examine, judge_both, part_of, quick_figures
 from trainer.cycle.runs import Run, RunCancelled, RunInterrupted, RunTaken, where_of
 from trainer.cycle.sources import HeldOut, HeldOutSource, QuestionSource, archive_held_out, archive_questions
+from trainer.cycle.taught import Teach
 from trainer.cycle.verdict import Rule, Verdict, decide, figures_of
 from trainer.grpo.alarms import RunStopped
 from trainer.grpo.questions import Question
@@ -90,8 +91,8 @@ class Parts:
     """What a run is done with: the trainer, the engine, the registry, and where questions come from.
 
     `reinforce`, `serving`, `register` and `promote` are called as those of `trainer.grpo.reinforce` and
-    `worker.registry`; `locate` turns the base's name into a folder. Without `cue_reader` cues are read as
-    the phrases that the questions state.
+    `worker.registry`; `locate` turns the base's name into a folder. `teach` adds to the questions what is known
+    of the photographs beyond their labels. Without `cue_reader` cues are read as the phrases that questions state.
     """
 
     load_recipe: Callable[[str], GrpoRecipe]
@@ -104,6 +105,7 @@ class Parts:
     questions: QuestionSource = archive_questions
     held_out: HeldOutSource = archive_held_out
     cue_reader: CueReader | None = None
+    teach: Teach | None = None
 
 
 class Skipped(Exception):
@@ -164,6 +166,8 @@ def _cycle(run: Run, plan: Plan, parts: Parts) -> None:
     with Fetcher(plan.fetch_limits) as fetcher:
         run.stage("fetching")
         asked = parts.questions(curated, fetcher.fetch, plan.limits)
+        if parts.teach is not None:
+            asked = parts.teach(run, curated, asked, fetcher.fetch)
         held_out = parts.held_out(run.engine, curated, fetcher.fetch, plan.limits)
         silent = cannot_judge(recipe, asked.questions)
         run.found(

@@ -9,7 +9,7 @@ so the vocabulary should be that of the whole data set. Scripts without spaces b
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +34,19 @@ def phrase_key(phrase: str) -> str:
     return " ".join(_words(phrase))
 
 
+def clauses(text: str) -> list[str]:
+    """The parts of a text within which a denial holds. Tags are boundaries too."""
+    return _CLAUSE_END.split(_TAG.sub(".", text))
+
+
+def is_denied(words: Sequence[str], start: int, end: int) -> bool:
+    """Does a clause deny what its words from `start` to before `end` name? The words are as in a phrase's key."""
+    before = any(
+        word in _DENIALS and words[place + 1 : place + 2] != ["only"] for place, word in enumerate(words[:start])
+    )
+    return before or _is_gone(words[end : end + _LOOK_AHEAD])
+
+
 @dataclass(frozen=True)
 class PhraseReader:
     """Called with a text, gives those of `phrases` that it claims, each once. `phrases` are as of `phrase_key`."""
@@ -48,7 +61,7 @@ class PhraseReader:
 
     def __call__(self, text: str) -> frozenset[str]:
         found: set[str] = set()
-        for clause in _CLAUSE_END.split(_TAG.sub(".", text)):
+        for clause in clauses(text):
             found.update(self._claimed(_words(clause)))
         return frozenset(found)
 
@@ -89,7 +102,7 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def _is_gone(words: list[str]) -> bool:
+def _is_gone(words: Sequence[str]) -> bool:
     """Does "... is missing" or "... are not visible" follow?"""
     if not _GONE.isdisjoint(words):
         return True

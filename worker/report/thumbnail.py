@@ -45,9 +45,14 @@ def make_thumbnail(row: ExportRow, file_roots: Sequence[Path] | None = None) -> 
         data = read_file(path, max_bytes=_MAX_FILE_BYTES, roots=file_roots)
         if hashlib.sha256(data).hexdigest() != row.sha256:
             return Thumbnail(note="The file has changed since it was judged.")
-        image = decode(data).image
+        return thumbnail_of(data)
     except JobError as error:
         return Thumbnail(note=f"No picture: {sentence_of(error.reason)}")
+
+
+def thumbnail_of(data: bytes) -> Thumbnail:
+    """A photograph's bytes as a small picture without any metadata. Raises `JobError` as `decode` does."""
+    image = decode(data).image
     image.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), reducing_gap=2.0)
     image.info.clear()
     buffer = io.BytesIO()

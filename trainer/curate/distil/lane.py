@@ -172,13 +172,6 @@ class Lane:
         """Is it asking a teacher that answers?"""
         return self.stand is Stand.ASKING and self.is_alive
 
-    def join(self) -> None:
-        """Returns when its threads have ended."""
-        with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join()
-
     def quarantine(self, why: Quarantine) -> None:
         """Nothing more is asked; what is under way still comes in."""
         with self._lock:
@@ -293,7 +286,8 @@ class Lane:
             if came.trouble is None:
                 self.tally.answered += 1
             else:
-                self.tally.troubled[came.trouble] = self.tally.troubled.get(came.trouble, 0) + 1
+                trouble = str(came.trouble)
+                self.tally.troubled[trouble] = self.tally.troubled.get(trouble, 0) + 1
             self.tally.tokens_in += came.tokens_in or 0
             self.tally.tokens_out += came.tokens_out or 0
             why = None

@@ -74,7 +74,7 @@ def verify_distillation(
         judged += [replace(one, cues=()) for one in verified]
         for case in cases:
             for teacher, trouble in case.troubled.items():
-                troubled.setdefault(teacher, Counter())[trouble] += 1
+                troubled.setdefault(teacher, Counter())[str(trouble)] += 1
         photographs += len(cases)
         on_photographs(len(cases))
     stored = {"thresholds": asdict(thresholds), **(parameters or {})}
