@@ -89,7 +89,9 @@ class Archive:
                     )
                     .returning(prediction.c.id)
                 ).scalar_one()
-                connection.execute(insert(trace).values(prediction_id=prediction_id, answer=raw, cues=[]))
+                connection.execute(
+                    insert(trace).values(prediction_id=prediction_id, reasoning="", answer=raw, cues=[])
+                )
             return image_id
 
     def consent(self):
