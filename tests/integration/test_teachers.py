@@ -209,6 +209,26 @@ def test_an_interrupted_run_lets_answers_arrive_and_goes_on(database, tmp_path):
         assert Counter(one.served) == dict.fromkeys(range(40), 1)
 
 
+def test_what_was_answered_for_another_distillation_is_taken_over_and_not_paid_twice(database, curate, tmp_path):
+    folder = write_archive(tmp_path / "photos", 6)
+    with Teaching() as one:
+        file = teachers_file(tmp_path / "teachers.yaml", one=one.url)
+        curate(curate_run, "--folder", folder, "--teachers", file, "--at-most", "4", "--name", "trial")
+        assert len(one.served) == 4
+        _, said = curate(curate_plan, "--folder", folder, "--teachers", file)
+        assert "2 questions" in said
+        code, said = curate(curate_run, "--folder", folder, "--teachers", file)
+        assert sorted(one.served) == list(range(6))
+        assert (code, "one: 4 answers were there from other distillations" in said) == (exit_codes.DONE, True)
+        # Drawn in another way it is another question, and so it is where it is to be asked anew.
+        hotter = teachers_file(tmp_path / "hotter.yaml", one=(one.url, {"temperature": 0.5}))
+        curate(curate_run, "--folder", folder, "--teachers", hotter, "--name", "hotter")
+        assert len(one.served) == 12
+        curate(curate_run, "--folder", folder, "--teachers", file, "--name", "new", "--ask-anew", "one")
+        assert len(one.served) == 18
+    assert len(rows(database, distilled_sample)) == 4 + 6 + 6 + 6
+
+
 def test_two_runs_of_one_distillation_do_not_work_at_once(database, curate, tmp_path):
     folder = write_archive(tmp_path / "photos", 4)
     free = threading.Event()

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 from PIL import Image
 
@@ -22,6 +23,7 @@ from trainer.reward_model.judge import TOP, Judge
 from trainer.reward_model.make import ask, make
 from trainer.reward_model.train import asked
 from trainer.rewards.endpoint import as_sent
+from trainer.rewards.locatable import SYSTEM as JUDGE_SYSTEM
 from trainer.rewards.locatable import question
 from worker.errors import SetupError
 from worker.intake.picture import decode
@@ -195,15 +197,15 @@ def test_reasons_that_were_judged_once_are_not_asked_about_again(made, server):
 # --- by the command ---
 
 
-def written(tmp_path):
-    """An archive's files: pictures, known places, and raw answers of which each third gives up."""
+def written(tmp_path, count=4):
+    """An archive's files: pictures, known places, and raw answers, of which some give up."""
     rows, said = ["id,lat,lon,country_code,country"], []
-    for number in range(160):
+    for number in range(count):
         draw(number).save(tmp_path / f"{number}.jpg")
         one = reward_cases.case(number)
         rows.append(f"{number}.jpg,{one.subject.lat},{one.subject.lon},FR,France")
-        answer = one.opinions[1].answer
-        place = "unknown" if answer.abstains else answer.country
+        answer = one.opinions[0].answer
+        place = "unknown" if number % 10 == 1 else answer.country
         raw = f"<think>{answer.reasoning}</think><answer>country: {place}</answer>"
         said.append({"id": f"{number}.jpg", "prediction": raw})
     (tmp_path / "truth.csv").write_text("\n".join(rows) + "\n")
@@ -211,24 +213,24 @@ def written(tmp_path):
     return ["reward", "--truth", str(tmp_path / "truth.csv"), "--predictions", str(tmp_path / "said.jsonl")]
 
 
-def test_the_command_trains_from_files(untrained, tmp_path):
-    import yaml
-
-    content = RECIPE.model_dump(mode="json") | {"name": "own", "steps": 30}
+def test_the_command_trains_from_files(made, tmp_path):
+    """From a model that has learnt it in other words, so that a few steps suffice."""
+    content = RECIPE.model_dump(mode="json") | {"name": "own", "steps": 8, "learning_rate": 5e-4}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(content))
-    given = [*written(tmp_path), "--recipe", str(tmp_path / "own.yaml"), "--model", str(untrained)]
+    given = [*written(tmp_path, 160), "--recipe", str(tmp_path / "own.yaml"), "--model", str(made.folder)]
+    given += ["--held-out-share", "0.4"]
     dry = CliRunner().invoke(command, [*given, "--dry-run"], catch_exceptions=False)
-    assert "to train on:" in dry.output
+    assert "160 samples of 160 photographs, 80 yes and 80 no; 144 by outcome; 16 by verdicts" in dry.output
     assert "nothing was trained (--dry-run)" in dry.output
     output = tmp_path / "made"
-    ran = CliRunner().invoke(command, [*given, "--output", str(output), "--held-out-share", "0.3"])
-    if isinstance(ran.exception, SetupError):  # thirty steps may not be enough for the small model
-        assert "no better than chance" in str(ran.exception)
-    else:
-        assert ran.exit_code == 0, ran.output
-        assert "AUROC" in ran.output
-        assert f"rewards.locatable.reward_model: {output}" in ran.output
-        assert cards.read(output).target == "country"
+    ran = CliRunner().invoke(command, [*given, "--output", str(output)], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    assert "AUROC" in ran.output
+    assert f"rewards.locatable.reward_model: {output}" in ran.output
+    card = cards.read(output)
+    assert (card.target, card.words, card.system) == ("country", (" yes", " no"), JUDGE_SYSTEM)
+    assert card.held_out["raw"]["auroc"] > 0.7
+    assert card.held_out["by"]["verdicts"] == 0
 
 
 @pytest.mark.parametrize(

@@ -282,6 +282,8 @@ def show_asked(console: Console, asked: "Asked") -> None:
         console.print(table, markup=False)
     else:
         console.print("nothing to ask: all that can be answered is answered")
+    for name, count in asked.taken_over.items():
+        console.print(f"{name}: {count:,} answers were there from other distillations", markup=False)
     again = sum(asked.were_on_their_way.values())
     if again:
         console.print(f"{again:,} questions were under way when an earlier run died, and went out again")

@@ -173,7 +173,7 @@ def labelled(said: Iterable[Said], left_out: Mapping[LeftOut, int] | None = None
             samples.append(
                 Sample(id_, photograph, each.image, each.reasoning, found[0], found[1], cell, each.taken_by)
             )
-    return Labelled(tuple(samples), dict(counts))
+    return Labelled(tuple(samples), dict(+counts))
 
 
 def majority(votes: Iterable[bool | None]) -> bool | None:

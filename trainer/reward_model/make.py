@@ -42,8 +42,9 @@ def make(
     on_asked: OnAsked | None = None,
     device: str | None = None,
 ) -> Made:
-    """Trains on `parted.train` and calibrates on `parted.held_out`, on what has an outcome of its own where there is
-    enough of it. `system` is what the judge is told.
+    """Trains on `parted.train` and calibrates on `parted.held_out`. `system` is what the judge is told.
+
+    Calibrated is on samples with an outcome of their own, where there are enough of them (`with_outcomes`).
 
     Where `output` holds the same training already (recipe, samples, seed, base) and was not calibrated, for it was
     interrupted, only that is done. Raises `SetupError` for any other occupied output, and what training and

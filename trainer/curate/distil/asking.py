@@ -24,7 +24,7 @@ from trainer.curate.distil.ledger import AGAIN, Ledger
 from trainer.curate.distil.pictures import Pictures
 from trainer.curate.distil.reading import Troubled, read_said
 from trainer.curate.distil.recall import RecallAsker
-from trainer.curate.distil.store import Distillation, set_standing
+from trainer.curate.distil.store import Distillation, same_question, set_standing
 from trainer.curate.opinions import Subject, Trouble
 from trainer.curate.originals import Fetch
 from trainer.curate.teachers import GeoclipTeacher, LanguageTeacher, RecallTeacher, Teacher
@@ -60,10 +60,12 @@ class Surroundings:
 @dataclass(slots=True)
 class Asked:
     """What came of a run. `were_on_their_way`: questions that a process which died had under way, by teacher; they
-    went out again. `quarantined`: {teacher: trouble: why}, also from before. `away`: {teacher: what was wrong}."""
+    went out again. `taken_over`: answers that other distillations have paid for. `quarantined`: {teacher: trouble:
+    why}, also from before. `away`: {teacher: what was wrong}."""
 
     lanes: tuple[Lane, ...] = ()
     were_on_their_way: dict[str, int] = field(default_factory=dict)
+    taken_over: dict[str, int] = field(default_factory=dict)
     quarantined: dict[str, str] = field(default_factory=dict)
     away: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
@@ -73,6 +75,7 @@ class Asked:
         return {
             "teachers": {lane.name: {**asdict(lane.tally), "stand": str(lane.stand)} for lane in self.lanes},
             "were_on_their_way": self.were_on_their_way,
+            "taken_over": self.taken_over,
             "quarantined": self.quarantined,
             "away": self.away,
             "interrupted": self.interrupted,
@@ -130,6 +133,7 @@ def ask(
     """
     interrupt = interrupt or Interrupt()
     asked = Asked(quarantined=_quarantined(distillation))
+    asked.taken_over = _take_over(engine, distillation)
     left = _left(engine, distillation)
     askers = [
         each
@@ -158,6 +162,20 @@ def ask(
             each.close()
     _conclude(engine, distillation, asked, interrupt)
     return asked
+
+
+def _take_over(engine: Engine, distillation: Distillation) -> dict[str, int]:
+    """{teacher: answers that it has given elsewhere}; none where it is to be asked anew."""
+    found: dict[str, int] = {}
+    for teacher in distillation.teachers:
+        if not isinstance(teacher, LanguageTeacher) or distillation.standing.get(teacher.name, {}).get("anew"):
+            continue
+        given = {"id": distillation.id, **same_question(teacher)}
+        with engine.begin() as connection:
+            count = connection.execute(queries.distil.TAKE_OVER, given).rowcount
+        if count:
+            found[teacher.name] = int(count)
+    return found
 
 
 def _left(engine: Engine, distillation: Distillation) -> dict[str, tuple[int, int]]:
@@ -296,8 +314,8 @@ def _wait(
         if interrupt.at_once.wait(_LOOK_S):
             for lane in asked.lanes:
                 lane.asker.close()
-            for lane in asked.lanes:
-                lane.join()
+            # A thread that waits for bytes does not hear of it. It ends with the process, and writes nothing more.
+            break
         if time.monotonic() - beat_s > _HEARTBEAT_S:
             beat_s = time.monotonic()
             with engine.begin() as connection:

@@ -6,7 +6,7 @@ English is four characters, and an answer takes `ASSUMED_TOKENS_OUT` tokens and 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from schema import queries
 from trainer.curate.distil.ledger import AGAIN
 from trainer.curate.distil.prompt import teacher_prompt
-from trainer.curate.distil.store import Distillation
+from trainer.curate.distil.store import Distillation, same_question
 from trainer.curate.opinions import Subject
 from trainer.curate.teachers import LanguageTeacher, Teacher
 
@@ -85,8 +85,8 @@ def estimates(
     distillation: Distillation | None = None,
 ) -> list[Estimate]:
     """For each teacher what is left to be asked about these photographs, and about those that the distillation
-    has already."""
-    new, left = _left(engine, teachers, subjects, distillation)
+    has already. What was answered for another distillation is not asked again."""
+    left = _left(engine, teachers, subjects, distillation)
     sizes = _sizes(engine, subjects)
     known = _known(engine, teachers)
     quarantined = set() if distillation is None else set(distillation.quarantined())
@@ -97,7 +97,7 @@ def estimates(
         if max_pixels:
             each = [picture_tokens(width, height, max_pixels) for width, height in sizes]
             tokens = fmean(each) if each else max_pixels / PATCH_PX**2
-        questions = 0 if teacher.name in quarantined else new + left.get(teacher.name, 0)
+        questions = 0 if teacher.name in quarantined else left[teacher.name]
         model = teacher.model if isinstance(teacher, LanguageTeacher) else teacher.kind
         found.append(estimate(teacher, questions, picture_tokens=tokens, known=known.get(model)))
     return found
@@ -105,17 +105,23 @@ def estimates(
 
 def _left(
     engine: Engine, teachers: Sequence[Teacher], subjects: Sequence[Subject], distillation: Distillation | None
-) -> tuple[int, Mapping[str, int]]:
-    """How many photographs are new, and of those that are not how many questions are left, by teacher."""
-    if distillation is None:
-        return len({subject.id for subject in subjects}), {}
-    names = [teacher.name for teacher in teachers]
+) -> dict[str, int]:
+    """How many questions are left, by teacher."""
+    hashes = {subject.id for subject in subjects}
+    left = dict.fromkeys((teacher.name for teacher in teachers), 0)
     with engine.connect() as connection:
-        stored = connection.execute(queries.distil.READ_DISTILLED, {"id": distillation.id}).all()
-        given = {"id": distillation.id, "teachers": names, "again": AGAIN}
-        rows = connection.execute(queries.distil.COUNT_TO_ASK, given).all()
-    there = {row.sha256 for row in stored}
-    return len({subject.id for subject in subjects} - there), {row.teacher: row.questions for row in rows}
+        if distillation is not None:
+            stored = connection.execute(queries.distil.READ_DISTILLED, {"id": distillation.id}).all()
+            hashes -= {row.sha256 for row in stored}
+            given = {"id": distillation.id, "teachers": list(left), "again": AGAIN}
+            left |= {row.teacher: row.questions for row in connection.execute(queries.distil.COUNT_TO_ASK, given)}
+        for teacher in teachers:
+            left[teacher.name] += len(hashes)
+            if isinstance(teacher, LanguageTeacher) and hashes:
+                given = {"hashes": sorted(hashes), **same_question(teacher)}
+                there = connection.execute(queries.distil.COUNT_ANSWERED_ELSEWHERE, given).scalar_one()
+                left[teacher.name] -= int(there)
+    return left
 
 
 def _sizes(engine: Engine, subjects: Sequence[Subject]) -> list[tuple[int, int]]:

@@ -172,13 +172,6 @@ class Lane:
         """Is it asking a teacher that answers?"""
         return self.stand is Stand.ASKING and self.is_alive
 
-    def join(self) -> None:
-        """Returns when its threads have ended."""
-        with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            thread.join()
-
     def quarantine(self, why: Quarantine) -> None:
         """Nothing more is asked; what is under way still comes in."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
@@ -10,8 +10,9 @@ from sqlalchemy import Connection, Engine
 
 from schema import queries
 from trainer.curate.distil.ledger import add_subjects
+from trainer.curate.distil.prompt import PROMPT_HASH
 from trainer.curate.opinions import Subject
-from trainer.curate.teachers import Teacher, from_row
+from trainer.curate.teachers import LanguageTeacher, Teacher, from_row
 from worker.errors import SetupError
 
 
@@ -144,6 +145,16 @@ def ask_anew(engine: Engine, distillation: Distillation, teacher: str) -> int:
         gone = connection.execute(queries.distil.ASK_ANEW, given).rowcount
         connection.execute(queries.distil.SET_STANDING, given | {"standing": _json({"anew": anew})})
     return int(gone)
+
+
+def same_question(teacher: LanguageTeacher) -> dict[str, str]:
+    """What makes a question about a photograph the same one in any distillation, for queries."""
+    return {
+        "teacher": teacher.name,
+        "prompt_hash": PROMPT_HASH,
+        "sampling": _json(asdict(teacher.sampling)),
+        "asked": _json([{"name": teacher.name, "url": teacher.url, "model": teacher.model}]),
+    }
 
 
 def told_source(source: Mapping[str, Any]) -> str:
