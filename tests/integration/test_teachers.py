@@ -119,39 +119,60 @@ def test_verifying_again_gives_the_same_rows_and_other_thresholds_others(databas
         curate(curate_run, "--verify-only", "--threshold", "city=3")
 
 
-def test_a_killed_run_goes_on_and_asks_nothing_twice_that_was_answered(database, tmp_path):
-    count, at_once = 60, 4
-    folder = write_archive(tmp_path / "photos", count)
-    gates = {"slow": threading.Event()}
+class Tap:
+    """Lets so many answers through and holds the others back until the next turn: what is killed is in mid-run."""
 
-    def slow(number):
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._turn = self._left = 0
+
+    def turn(self, answers):
+        """Those that were held back are let go: nobody waits for them any more."""
+        with self._changed:
+            self._turn, self._left = self._turn + 1, answers
+            self._changed.notify_all()
+
+    def __call__(self, number):
         if number is not None:
-            gates["slow"].wait(0.05)
+            with self._changed:
+                mine = self._turn
+                self._changed.wait_for(lambda: self._left > 0 or self._turn != mine)
+                if self._turn == mine:
+                    self._left -= 1
+                    self._changed.notify_all()
         return says(number or 0)
 
-    with Teaching(slow) as one, Teaching(slow) as two:
+    def is_dry(self):
+        with self._changed:
+            return self._left == 0
+
+
+def test_a_killed_run_goes_on_and_asks_nothing_twice_that_was_answered(database, tmp_path):
+    count, at_once, a_turn = 60, 4, 15
+    folder = write_archive(tmp_path / "photos", count)
+    taps = {"one": Tap(), "two": Tap()}
+    with Teaching(taps["one"]) as one, Teaching(taps["two"]) as two:
         servers = {"one": one, "two": two}
-        more = {"concurrency": at_once}
+        more = {"concurrency": at_once, "timeout_s": 500}
         file = teachers_file(tmp_path / "teachers.yaml", one=(one.url, more), two=(two.url, more))
         arguments = ("--folder", folder, "--teachers", file, "--name", "killed")
         asked_in_flight = Counter()
         answered = set()
-        for enough in (10, 25):
+        for _ in range(2):
+            for tap in taps.values():
+                tap.turn(a_turn)
             process = start(database, *arguments)
-            wait_for(
-                lambda enough=enough: min(len(one.served), len(two.served)) >= enough,
-                "questions",
-                timeout_s=START_S,
-            )
+            wait_for(lambda: all(tap.is_dry() for tap in taps.values()), "questions", timeout_s=START_S)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             under_way = [(row.sha256, row.teacher) for row in rows(database) if row.state == "asked"]
-            assert len(under_way) <= 2 * at_once
+            assert 0 < len(under_way) <= 2 * at_once
             asked_in_flight.update(under_way)
             now = {(row.sha256, row.teacher) for row in rows(database) if row.state == "answered"}
             assert answered < now
             answered = now
-        gates["slow"].set()
+        for tap in taps.values():
+            tap.turn(10 * count)
         process = start(database, *arguments)
         said, _ = process.communicate(timeout=START_S)
         assert process.returncode == exit_codes.DONE, said
@@ -168,8 +189,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice_that_was_answered(database,
                     assert row.state == "answered"
                     assert row.asks == 1 + asked_in_flight[row.sha256, name]
                     assert served[numbers[row.sha256]] <= row.asks
-        if under_way:
-            assert f"{len(under_way):,} questions were under way when an earlier run died" in said
+        assert f"{len(under_way):,} questions were under way when an earlier run died" in said
         # The same question bears the same key, so that whoever has answered it need not answer twice.
         by_key = Counter(headers["Idempotency-Key"] for headers in one.headers if "Idempotency-Key" in headers)
         assert len(by_key) == count + 1
