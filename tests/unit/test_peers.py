@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.peers.__main__ import figures_of, table, unit
+from benchmarks.peers.__main__ import Killed, figures_of, table, unit
 from benchmarks.peers.turns import Contender
 from worker.errors import SetupError
 
@@ -10,10 +10,10 @@ SPEEDS = {"ours": [10.0, 20.0, 30.0], "celery": [5.0, 40.0, 10.0]}
 
 
 def test_ratios_are_taken_round_by_round():
-    figures = figures_of(SPEEDS, {"celery": (0.4, 2)})
+    figures = figures_of(SPEEDS, {"ours": Killed(0.9, 0, 6.0), "celery": Killed(0.4, 2, 4.0)})
     assert figures["speedup_celery"] == 2.0  # of 2, 0.5 and 3; the medians' ratio is 2 too: see the next
     assert figures_of({"ours": [1.0, 9.0, 9.0], "celery": [1.0, 1.0, 9.0]}, {})["speedup_celery"] == 1.0
-    assert (figures["kept_celery"], figures["lost_celery"]) == (0.4, 2)
+    assert (figures["kept_celery"], figures["lost_celery"], figures["speedup_killed_celery"]) == (0.4, 2, 1.5)
 
 
 def test_what_was_not_measured_is_none_and_says_so():
