@@ -94,6 +94,7 @@ def test_rows_from_before_are_brought_up_to_date(archive, database, precision_km
             DROP COLUMN known CASCADE;
         ALTER TABLE label DROP COLUMN cell_lat CASCADE, DROP COLUMN cell_lon CASCADE;
         CREATE INDEX ix_prediction_country_code ON prediction (country_code);
+        DROP TABLE distilled_sample, teacher_answer, distilled, distillation;
         UPDATE alembic_version SET version_num = '0011'
     """)
     upgrade(database.engine)
