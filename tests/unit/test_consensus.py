@@ -4,7 +4,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schema.reasons import Granularity
@@ -35,6 +35,9 @@ def test_the_order_does_not_matter(given_opinions, chance):
 
 
 @given(opinions, st.integers(2, 5), st.floats(0, 1))
+@example(  # a tie between one place and two that are one: said twice, their thirds are rounded otherwise
+    [opinion(BERLIN, 1 / 3, "caption")] * 2 + [opinion((0.0, 0.0), 1 / 3), opinion((0.0, 0.25), 1 / 3)], 2, 0.0
+)
 def test_saying_everything_several_times_changes_nothing(given_opinions, times, unplaced):
     once, often = (
         consensus(given_opinions, unplaced=unplaced),

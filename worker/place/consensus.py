@@ -23,6 +23,8 @@ SAME_PLACE_KM = 50.0
 that far apart at most, and two cities that anybody would tell apart are seldom nearer."""
 MAX_ALTERNATIVES = 5
 _DIGITS = 9
+_TIE_DIGITS = 6
+"""Coarser, so that sums of rounded weights tie whichever of them were joined before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def _clusters(opinions: Sequence[Opinion]) -> list[tuple[Opinion, ...]]:
     left_N = np.ones(len(opinions), dtype=bool)
     groups = []
     while left_N.any():
-        support_N = np.where(left_N, near_N_N @ (weight_N * left_N), -1.0).round(_DIGITS)
+        support_N = np.where(left_N, near_N_N @ (weight_N * left_N), -1.0).round(_TIE_DIGITS)
         cost_N = (between_N_N @ weight_N).round(3)  # to a metre
         centre = min(np.flatnonzero(left_N), key=lambda n: (-support_N[n], cost_N[n], n))
         members_N = near_N_N[centre] & left_N
@@ -133,7 +135,8 @@ def _medoid(members: Sequence[Opinion]) -> Opinion:
         return members[0]
     weight_N = np.array([member.weight for member in members])
     cost_N = (_between(members) @ weight_N).round(3)
-    best = min(range(len(members)), key=lambda n: (cost_N[n], -weight_N[n], n))
+    heaviest_N = -weight_N.round(_TIE_DIGITS)
+    best = min(range(len(members)), key=lambda n: (cost_N[n], heaviest_N[n], n))
     return members[best]
 
 
