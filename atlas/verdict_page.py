@@ -4,10 +4,7 @@ One HTML file without scripts, as `worker.report.html`: a content security polic
 and inlined pictures and nothing else, and a template that escapes every text. Model output is a stranger's text.
 """
 
-import base64
-import hashlib
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,6 +18,7 @@ from schema.reasons import JobState, Reason
 from trainer.judge.records import Truth
 from worker.export.remarks import KNOWN_BY, sentence_of
 from worker.export.rows import ExportRow
+from worker.report.page import policy, written_whole
 from worker.report.thumbnail import Thumbnail, make_thumbnail
 from worker.report.wording import coordinates, distance, place_name, plain
 
@@ -118,7 +116,7 @@ def write_page(
     style = _style()
     page = _template().render(
         style=style,
-        policy=_policy(style),
+        policy=policy(style),
         judgement=judgement,
         mark=judgement.mark,
         sections=_sections(judgement, file_roots),
@@ -129,13 +127,8 @@ def write_page(
         guesses=sum(scene.is_guess for scene in judgement.scenes),
         made_at=made_at,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        file.write(page)
 
 
 def _models(judgement: Judgement) -> list[tuple[str, str, bool]]:
@@ -283,9 +276,3 @@ def _style() -> str:
     """The report's style sheet, and what this page adds to it."""
     sheets = (files("worker.report") / "report.css", files("atlas") / "verdict.css")
     return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-
-
-def _policy(style: str) -> str:
-    """Content Security Policy Level 3: nothing but this style sheet and inlined pictures."""
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"

@@ -321,13 +321,3 @@ COUNT_SAMPLES = text("""
     FROM distilled_sample WHERE distillation_id = :id GROUP BY kept, dropped_by, reason
     ORDER BY kept DESC, dropped_by, reason
 """)
-
-# All samples with the photograph's known place, by content hash; :kept_only: only those that were kept.
-READ_SAMPLES = text("""
-    SELECT s.*, d.uri, d.lat, d.lon, d.country_code, d.country, d.region, d.city, d.geoname_id, d.grouped_by,
-           d.licence, d.image_id, d.label_id, a.model, a.prompt_hash, a.sampling, a.raw, a.asked_at, a.answered_at
-    FROM distilled_sample s
-    JOIN distilled d USING (distillation_id, sha256)
-    JOIN teacher_answer a USING (distillation_id, sha256, teacher)
-    WHERE s.distillation_id = :id AND (s.kept OR NOT :kept_only) ORDER BY s.sha256, s.teacher
-""")

@@ -1,4 +1,7 @@
-"""Teachers over real HTTP, answers in a real Postgres, and the commands that ask, go on, and judge."""
+"""Teachers over real HTTP, answers in a real Postgres, and the commands that ask, go on, and judge.
+
+Long because all of it goes through one set of teachers that misbehave to order.
+"""
 
 import os
 import signal

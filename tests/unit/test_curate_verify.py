@@ -1,4 +1,7 @@
-"""Verification of what teachers say: each step on its own, and what holds for all of them together."""
+"""Verification of what teachers say: each step on its own, and what holds for all of them together.
+
+Long because the four steps share their cases, and what holds for all is tested on the same ones.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace

@@ -5,9 +5,6 @@ code but the one style sheet and the one script whose hashes it names; pictures 
 escaped by the template, since file names, captions and model output are strangers' text.
 """
 
-import base64
-import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +19,7 @@ from worker.identity import ModelIdentity
 from worker.report import projection
 from worker.report.entries import Contents, collect
 from worker.report.outline import world_outline
+from worker.report.page import policy, written_whole
 from worker.report.summary import UNTRAINED_WARNING, Summary
 from worker.report.thumbnail import make_thumbnail
 from worker.report.wording import duration, plain
@@ -68,14 +66,8 @@ def write_report(
     folder cannot be written.
     """
     contents = collect(rows, lambda row: make_thumbnail(row, file_roots), since=run.began)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8") as page:
-            page.writelines(_render(title, contents, summary, run))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with written_whole(path) as page:
+        page.writelines(_render(title, contents, summary, run))
 
 
 def _render(title: str, contents: Contents, summary: Summary, run: RunInfo) -> Iterable[str]:
@@ -84,7 +76,7 @@ def _render(title: str, contents: Contents, summary: Summary, run: RunInfo) -> I
     took = run.ended - run.began
     return _template().generate(
         title=title,
-        policy=_policy(style, script),
+        policy=policy(style, script),
         style=style,
         script=script,
         contents=contents,
@@ -115,17 +107,6 @@ def _template() -> "Template":
 
 def _text(name: str) -> str:
     return (files("worker.report") / name).read_text(encoding="utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Content Security Policy Level 3: nothing but this style sheet, this script and inlined pictures."""
-    style_hash, script_hash = (
-        base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii") for text in (style, script)
-    )
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; script-src 'sha256-{script_hash}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
 
 
 def _shares(summary: Summary) -> list[_Share]:

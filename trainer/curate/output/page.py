@@ -5,9 +5,6 @@ and inlined pictures and nothing else, and a template that escapes every text. W
 text.
 """
 
-import base64
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +23,7 @@ from trainer.curate.output.summary import Agreement, Summary, agreements, senten
 from worker.errors import JobError
 from worker.intake.limits import Limits
 from worker.reason.answer import Answer, parse
+from worker.report.page import policy, written_whole
 from worker.report.thumbnail import Thumbnail, thumbnail_of
 from worker.report.wording import distance, file_name, plain
 
@@ -146,18 +144,13 @@ def write_report(path: Path, engine: Engine, name: str | None, *, fetch: Fetch, 
     style = _style()
     page = _template().render(
         style=style,
-        policy=_policy(style),
+        policy=policy(style),
         summary=summary,
         made_at=made_at,
         **_contents(engine, summary, fetch),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_text(page, encoding="utf-8")
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    with written_whole(path) as file:
+        file.write(page)
     return summary
 
 
@@ -318,9 +311,3 @@ def _style() -> str:
     """The report's style sheet, and what this page adds to it."""
     sheets = (files("worker.report") / "report.css", files(__package__) / "report.css")
     return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets)
-
-
-def _policy(style: str) -> str:
-    """Content Security Policy Level 3: nothing but this style sheet and inlined pictures."""
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
