@@ -23,7 +23,7 @@ from worker.intake.fetch_limits import FetchLimits
 from worker.intake.guarded import GuardedFetch, host_breakers
 from worker.intake.in_flight import InFlight
 from worker.intake.limits import Limits
-from worker.intake.probe import condemn
+from worker.intake.probe import Prober
 from worker.pipeline import Pipeline, Policy
 from worker.place.doubt import Doubt
 from worker.place.gallery_index import BackgroundBuild
@@ -239,13 +239,15 @@ def assemble(
         if models.load is not None:
             watcher = _watcher(now, settings, database, recorder.worker)
             stack.callback(watcher.close)
+        prober = Prober()
+        stack.callback(prober.close)
         service = Service(
             transactions,
             now,
             recorder,
             lease_s=settings.lease_s,
             watcher=watcher,
-            condemn=partial(condemn, fetch),
+            condemn=partial(prober.condemn, fetch),
             backoff=policy.backoff,
         )
         app = make_app(settings, database.url, service.handle, engine=database.engine)

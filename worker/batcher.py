@@ -148,7 +148,8 @@ class Batcher(Generic[T, R]):
             if self._closed:
                 raise BatcherClosed("this batcher is closed") from self._death
             self._waiting.append(slot)
-            self._changed.notify()
+            if len(self._waiting) == 1 or self._wait_left_s() <= 0:  # else the owner would wake to wait on
+                self._changed.notify()
         return slot.future
 
     @property

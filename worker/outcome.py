@@ -43,10 +43,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A job that a worker died with. It is not claimed yet, since it is to be worked on alone."""
+    """A job that workers died with, `losses` of them. It is not claimed yet, since it is to be kept apart."""
 
     id: str
     uri: str
+    losses: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,8 @@ UNPUBLISH = text("""
 # ---------------------------------------------------------------- working
 
 # Starts queued jobs (:ids) and counts the attempt, committed before any work is done. Jobs that are not returned
-# are taken, settled, unknown, or suspects: jobs that were lost are started only for a worker that does nothing
-# else meanwhile (:suspects), and only once the dispatcher has published them again. Or their collection is paused:
+# are taken, settled, unknown, or suspects: jobs that were lost are started only for a worker that has none but
+# such in work (:suspects), and only once the dispatcher has published them again. Or their collection is paused:
 # those are handed back, suspects too, to be published again when it goes on.
 CLAIM = text("""
     WITH wanted AS (
@@ -148,9 +148,9 @@ CLAIM_FOREIGN = text("""
     WHERE s.state = 'running'
 """)
 
-# Which of these job ids exist, and which of them wait to be tried alone, since a worker died with them.
+# Which of these job ids exist, and which of them wait to be tried apart, since a worker died with them.
 KNOWN_JOBS = text("""
-    SELECT id, uri, state = 'queued' AND losses > 0 AND published_at IS NOT NULL AS is_suspect
+    SELECT id, uri, losses, state = 'queued' AND losses > 0 AND published_at IS NOT NULL AS is_suspect
     FROM job WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
 

@@ -77,7 +77,7 @@ def test_photographs_that_kill_the_process_are_given_up_and_none_of_their_neighb
     assert (memory.state, memory.reason) == ("failed", "too_large"), "it ended by itself and killed nobody"
     assert (depth.state, depth.reason) == ("failed", "internal_error")
     assert {(row.state, row.outcome) for row in jobs.values()} == {("done", "located")}
-    assert max(row.losses for row in jobs.values()) == 1, "a neighbour was in work at most once when one killed"
+    assert max(row.losses for row in jobs.values()) <= 2, "once in any company, once among suspects, then alone"
 
 
 def _run(command):

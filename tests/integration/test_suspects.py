@@ -1,4 +1,5 @@
-"""A job that a worker died with is tried alone, and claimed only then, so that no death but its own counts."""
+"""A job that a worker died with is tried among its like, then alone, and claimed only then: no death but its own
+counts for long."""
 
 import socket
 import threading
@@ -50,7 +51,7 @@ class Watch:
 
 def test_suspects_are_worked_on_alone_and_not_even_claimed_before(line, tmp_path):
     line.enqueue(write_pictures(tmp_path / "pictures", 12))
-    _make_suspects(line, "0004.png", "0007.png")
+    _make_suspects(line, "0004.png", "0007.png", losses=2)
     held = job.c.uri.regexp_match("000[01].png$")
     with line.database.engine.begin() as connection:
         connection.execute(update(job).where(~held).values(due_at=text("now() + interval '1 hour'")))
@@ -66,6 +67,33 @@ def test_suspects_are_worked_on_alone_and_not_even_claimed_before(line, tmp_path
         assert line.wait_until_settled(12) == {"done": 12}
     assert watch.company[4] == watch.company[7] == set()
     assert {row.attempts for row in line.jobs().values()} == {1}
+
+
+def test_suspects_of_one_death_are_among_themselves_first_one_and_then_more(line, tmp_path):
+    line.enqueue(write_pictures(tmp_path / "pictures", 24))
+    suspects = set(range(4, 24))
+    _make_suspects(line, *(f"{number:04}.png" for number in suspects))
+    watch = Watch()
+    floors, order, met = [], [], threading.Event()
+
+    def say(image):
+        """The first suspect waits until another is at the door, the others until two of them have met."""
+        number = number_of(image)
+        if number in suspects:
+            order.append(number)
+            if len(order) == 1:
+                wait_for(lambda: floors and floors[0].waiting_few, "another suspect")
+            elif len(order) == 2:
+                assert met.wait(60), "no two suspects were ever in work at once"
+            else:
+                met.set()
+        return watch(image)
+
+    with line.working(say) as worker:
+        floors.append(worker.service.floor)
+        assert line.wait_until_settled(24) == {"done": 24}
+    assert {(row.losses, row.attempts) for row in line.jobs().values()} == {(0, 1), (1, 1)}
+    assert not any(watch.company[number] - suspects for number in suspects), "none but suspects with suspects"
 
 
 def test_a_suspect_is_named_by_a_claim_and_started_by_the_other(line, tmp_path):

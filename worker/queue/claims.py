@@ -29,7 +29,7 @@ def claim(
     waiting = {}
     if len(rows) < len(set(ids)):
         exist = {str(row.id): row for row in connection.execute(queries.jobs.KNOWN_JOBS, {"ids": ids})}
-        waiting = {job_id: Suspect(job_id, row.uri) for job_id, row in exist.items() if row.is_suspect}
+        waiting = {job_id: Suspect(job_id, row.uri, row.losses) for job_id, row in exist.items() if row.is_suspect}
         foreign = [request for request in requests if request.effective_job_id not in exist]
         rows += _start_foreign(connection, foreign, mine) if foreign else []
     started = {str(row.id): row for row in rows}

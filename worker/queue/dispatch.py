@@ -32,10 +32,11 @@ from worker.secrets import without_signature
 
 log = logging.getLogger(__name__)
 
-MAX_LOSSES = 3
-"""A job is dead when its worker died this often with it: once in company, which proves nothing, and twice while
-the job was all that the worker had in work (`worker.queue.floor`). One death alone is not enough, as workers are
-killed by others too. Photographs that kill the decoder are found by a probe after the first loss already."""
+MAX_LOSSES = 4
+"""A job is dead when its worker died this often with it: once in any company and once among suspects, which proves
+nothing, and twice while the job was all that the worker had in work (`worker.queue.floor`). One death alone is not
+enough, as workers are killed by others too. Photographs that kill the decoder are found by a probe after the first
+loss already."""
 
 _FULL_S = 0.05
 _IDLE_S = 0.5

@@ -82,13 +82,13 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Alone:
-    """A claim of a job that a worker died with, by one that does nothing else now."""
+class _Apart:
+    """A claim of a job that a worker died with, by one that has none but such in work now."""
 
     request: LocateRequest
 
 
-_Errand = LocateRequest | _Alone | _Outcome | _Question
+_Errand = LocateRequest | _Apart | _Outcome | _Question
 
 
 class Recorder:
@@ -119,8 +119,8 @@ class Recorder:
         return found
 
     def claim_suspect(self, request: LocateRequest) -> Job | None:
-        """Starts a job that a worker died with, for a caller that sees to it that nothing else is in work here."""
-        job: Job | None = self.run(_Alone(request))
+        """Starts a job that a worker died with, for a caller that has none but such in work."""
+        job: Job | None = self.run(_Apart(request))
         return job
 
     def ledger(self, versions: Versions) -> Ledger:
@@ -148,7 +148,7 @@ class Recorder:
         ledgers = {errand.ledger for errand in errands if isinstance(errand, _Outcome | _Question)}
         kinds: list[tuple[type, Ledger | None, Callable[[Connection, list[Any]], Sequence[Any]]]] = [
             (LocateRequest, None, self._claim),
-            (_Alone, None, self._claim_suspects),
+            (_Apart, None, self._claim_suspects),
             *((_Outcome, ledger, partial(_save, ledger)) for ledger in ledgers),
             *((_Question, ledger, partial(_find, ledger)) for ledger in ledgers),
         ]
@@ -167,7 +167,7 @@ class Recorder:
     def _claim(self, connection: Connection, requests: list[LocateRequest]) -> Sequence[Job | Suspect | None]:
         return claim(connection, requests, worker=self.worker, lease_s=self._lease_s)
 
-    def _claim_suspects(self, connection: Connection, wanted: list[_Alone]) -> Sequence[Job | Suspect | None]:
+    def _claim_suspects(self, connection: Connection, wanted: list[_Apart]) -> Sequence[Job | Suspect | None]:
         requests = [each.request for each in wanted]
         return claim(connection, requests, worker=self.worker, lease_s=self._lease_s, suspects=True)
 

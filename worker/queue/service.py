@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -49,7 +50,7 @@ class Service:
         self._watcher = watcher
         self._condemn = condemn
         self._backoff = backoff or Backoff()
-        self._floor = Floor()
+        self.floor = Floor()
         self._suspects: set[str] = set()
         self._lease_s = lease_s
         self._messages = 0
@@ -81,7 +82,7 @@ class Service:
         with self._changed:
             self._messages += 1
         try:
-            with self._floor.together():
+            with self.floor.together():
                 self._check_that_work_begins()
                 found = self._recorder.claim(request)
                 if isinstance(found, Job):
@@ -117,7 +118,7 @@ class Service:
                 self._jobs.discard(job.id)
 
     def _try(self, request: LocateRequest, suspect: Suspect) -> None:
-        """Fetches and probes the photograph, and works on it while nothing else is in work here.
+        """Fetches and probes the photograph, and works on it while nothing else is in work here but its like.
 
         It is claimed only then: a process that dies before that dies of something else. A refusal needs no such
         peace, as nothing is opened: so a host that answers nobody does not make the others wait.
@@ -128,7 +129,7 @@ class Service:
             self._suspects.add(suspect.id)
         try:
             refusal = self._condemn(suspect.uri)
-            with self._floor.alone() if refusal is None else self._floor.together():
+            with self._place_of(suspect) if refusal is None else self.floor.together():
                 self._check_that_work_begins()
                 job = self._recorder.claim_suspect(request)
                 if job is not None:
@@ -136,6 +137,12 @@ class Service:
         finally:
             with self._changed:
                 self._suspects.discard(suspect.id)
+                if not self._suspects:
+                    self.floor.begin_anew()
+
+    def _place_of(self, suspect: Suspect) -> AbstractContextManager[None]:
+        """Only one worker died with it: among others of which that is true. Else alone."""
+        return self.floor.among_suspects() if suspect.losses == 1 else self.floor.alone()
 
     def wait_until_idle(self, timeout_s: float | None = None) -> bool:
         """Returns True once no message is in work, False after `timeout_s`."""
