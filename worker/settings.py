@@ -139,7 +139,7 @@ class Settings(BaseModel):
         "flag", description="What becomes of a place for which only text in the picture speaks"
     )
 
-    threads: PositiveInt = Field(32, description="Photographs in work at once in one worker")
+    threads: PositiveInt = Field(64, description="Photographs in work at once in one worker")
     pictures_mb: PositiveFloat = Field(
         1024.0, description="Photographs in work hold so many megabytes together at most; others wait"
     )
