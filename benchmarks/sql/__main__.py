@@ -5,13 +5,14 @@ Three databases of the project's own schema in one embedded Postgres (its settin
 words and places are as unevenly spread as real ones. Then each is asked the questions of `questions.py`, with 200
 different parameters, as the role `globetag_reader`, and stores groups of 32 outcomes through the recorder's
 statement, each group in one transaction. A question is asked twice in a row: the second time is warm; the first
-reads from disk what memory does not hold, as much of it as a database that is larger than memory makes it.
+reads from disk what memory does not hold.
 
 Figures: `p50_ms_<question>`, `p95_ms_<question>` in the middle database (1 million), `large_p95_ms_<question>` in
-the large one, both warm; `first_p95_ms_<question>` in the largest that there is, asked for the first time. `growth_10x`: the largest of the four `growth_<question>`, ratios of p95 with ten times the rows,
-`growth_to_rows` of them: large to middle where that is a tenfold, else middle to small. `insert_ratio`: rows
-stored in a second in the largest over those in the smallest, the median of rounds that took turns; `disk_gb` of
-the largest.
+the large one, all warm; `first_p95_ms_<question>` in the largest that there is. `growth_10x`: the largest of the
+four `growth_<question>`, ratios of p95 with ten times the rows, `growth_to_rows` of them: large to middle where
+that is a tenfold, else middle to small. `insert_ratio`: rows stored in a second in the largest over those in the
+smallest, the median of rounds that took turns; `disk_gb` of the largest.
+
 Photographs in the fill have no embeddings (1 KB each), those that are stored have.
 """
 
