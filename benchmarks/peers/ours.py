@@ -40,7 +40,8 @@ def main(home: Path) -> None:
             "engine": os.environ.get("PEERS_ENGINE", "vllm"),
             "device": "cpu",
             "most_answers": 1,
-            "threads": 128,
+            "threads": 384,
+            "model_batch": 256,  # as many at once as `LLM.chat` takes
             "lease_s": 15.0,
         }
     )
