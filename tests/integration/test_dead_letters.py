@@ -189,10 +189,12 @@ def _refused(line, *messages):
     return _rows(line)
 
 
-def test_replayed_it_comes_back_once_and_whole(line, globetag, tmp_path):
-    [path] = write_pictures(tmp_path / "pictures", 1)
-    call = [[], {"uri": path.as_uri()}, None]
+@pytest.mark.parametrize("uri", ["file:///a.jpg", "file:///ab.jpg"], ids=["odd", "even"])
+def test_replayed_it_comes_back_once_and_whole(line, globetag, uri):
+    """Of UTF-16 and ASCII: what has an even number of bytes can be decoded by both."""
+    call = [[], {"uri": uri}, None]
     [row] = _refused(line, {"body": call, "content_encoding": "utf-16", "priority": 1, "correlation_id": "c"})
+    assert row.body == json.dumps(call).encode()
     assert "1 messages were put back" in globetag("replay", row.id, "--by", "anna")
     assert "0 messages were put back" in globetag("replay", row.id)
     assert (line.messages(), line.messages(DEAD_QUEUE)) == (1, 0)

@@ -8,6 +8,7 @@ from amqp import serialization
 from amqp.basic_message import Message
 from kombu import compression
 from kombu.message import Message as KombuMessage
+from kombu.transport import pyamqp
 
 from worker.queue.delivery import Delivery
 from worker.queue.hardening import UNREADABLE, harden
@@ -19,6 +20,7 @@ def hardened(monkeypatch):
     monkeypatch.setattr(serialization, "PROPERTY_CLASSES", dict(serialization.PROPERTY_CLASSES))
     for each in ("_decoders", "_encoders", "_aliases"):
         monkeypatch.setattr(compression, each, dict(getattr(compression, each)))
+    monkeypatch.setattr(pyamqp.Connection, "Channel", pyamqp.Channel)
     harden()
     harden()
 

@@ -62,7 +62,6 @@ class QueueReader:
         with connect(self._settings) as broker:
             declare(broker, self._settings)
             channel = broker.channel()
-            channel.auto_decode = False  # the body stays bytes
             channel.basic_qos(0, _MOST_MESSAGES, False)
             group = _Group(self._collections)
             channel.basic_consume(INGRESS_QUEUE, callback=group.add)
