@@ -115,11 +115,14 @@ class _Child:
             self._here.send_bytes(data)
             self._hear()
         except (EOFError, OSError) as end:  # a TimeoutError is one too
-            late = isinstance(end, TimeoutError)
-            what = f"took more than {self._timeout_s:g} s" if late else self._cause_of_death()
+            what = self._too_late if isinstance(end, TimeoutError) else self._cause_of_death()
             self.end()
             detail = f"a process that tried to read this photograph {what}"
             raise JobError(Reason.WORKER_LOST, detail) from end
+
+    @property
+    def _too_late(self) -> str:
+        return f"took more than {self._timeout_s:g} s"
 
     def _hear(self) -> None:
         """Returns once the child is ready for the next. Raises `TimeoutError`, `EOFError` where it is no more."""
@@ -128,7 +131,10 @@ class _Child:
         self._here.recv_bytes()
 
     def _cause_of_death(self) -> str:
-        status = self._process.wait()
+        try:
+            status = self._process.wait(self._timeout_s)
+        except subprocess.TimeoutExpired:  # it says nothing any more, and does not end
+            return self._too_late
         if status < 0:
             return f"was killed ({_signal_name(-status)})"
         if status == OUT_OF_MEMORY:
